@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The pages: a header of labelled lines, the account against the memcg's own counter, the rows, and a footer over the whole.
+ * What is lost is said before the rows, because it decides how to read them.
+ */
+#include <inttypes.h>
+#include <time.h>
+
+#include "render.h"
+#include "table.h"
+#include "tracker.h"
+
+#define LABEL_WIDTH 13
+
+struct page {
+        FILE *out;
+        bool oom;
+};
+
+/* Prints one labelled line and frees `text`; NULL means that there was no memory for it. */
+static void line(struct page *p, const char *label, char *text) {
+        if (!text) {
+                p->oom = true;
+                return;
+        }
+        fprintf(p->out, "%-*s %s\n", LABEL_WIDTH, label, text);
+        free(text);
+}
+
+static const json_t *get(const json_t *o, const char *key) {
+        return json_object_get(o, key);
+}
+
+static int64_t integer(const json_t *o, const char *key) {
+        return json_integer_value(get(o, key));
+}
+
+static bool is_format(const json_t *document, const char *name) {
+        const char *format_name = json_string_value(get(document, "format"));
+
+        return format_name && streq(format_name, name);
+}
+
+/* What a loss means for who reads the rows. */
+static const char *const loss_meanings[] = {
+        [LOSS_RECURSION] = "events skipped by the kernel because the counting itself was running on that CPU",
+        [LOSS_OBJECTS_FULL] = "objects that found no room in the object table; their frees are not seen",
+        [LOSS_SITES_FULL] = "allocations booked on no site because the site table was full",
+        [LOSS_STACKS_FULL] = "page allocations booked on no site because the stack table was full",
+        [LOSS_STACK_ERRORS] = "page allocations whose call stack the kernel could not walk",
+        [LOSS_STACK_MIXED] = "page allocations booked on no site because two stacks look the same",
+        [LOSS_GROUP_LOOKUPS] = "events of cgroups outside the group table, counted for nobody",
+        [LOSS_MISSED_FREES] = "objects written off: their memory was allocated again and their free never seen",
+        [LOSS_UNSIZED_FREES] = "frees of older objects whose size the kernel does not tell",
+};
+_Static_assert(ELEMENTS(loss_meanings) == _LOSS_MAX, "every loss has a meaning");
+
+static const char *loss_meaning(const char *name) {
+        for (size_t i = 0; i < _LOSS_MAX; i++)
+                if (streq(loss_name(i), name))
+                        return loss_meanings[i];
+        return NULL;
+}
+
+static void page_losses(struct page *p, const json_t *lost) {
+        const char *key;
+        json_t *value;
+        size_t n = 0;
+
+        json_object_foreach((json_t *)lost, key, value) {
+                _cleanup_free_ char *name = NULL;
+                const char *meaning;
+
+                if (json_integer_value(value) == 0)
+                        continue;
+                n++;
+                name = table_escape(key);
+                meaning = loss_meaning(key);
+                line(p, "lost",
+                        format("%" JSON_INTEGER_FORMAT " %s%s%s", json_integer_value(value), name ? name : "?",
+                                meaning ? ": " : "", meaning ? meaning : ""));
+        }
+        if (n == 0)
+                line(p, "lost", strdup("nothing"));
+}
+
+/* "kind id", and what annotations say about it. */
+static void page_target(struct page *p, const json_t *profile) {
+        static const struct {
+                const char *key, *label;
+        } members[] = {{"namespace", "namespace"}, {"name", "pod"}, {"container", "container"}, {"image", "image"}};
+        _cleanup_free_ char *kind = table_text(profile, "kind"), *id = table_text(profile, "id"),
+                            *cgroup = table_text(profile, "cgroup");
+
+        line(p, "target", kind && id ? format("%s %s", kind, id) : NULL);
+        line(p, "cgroup", TAKE(cgroup));
+        for (size_t i = 0; i < ELEMENTS(members); i++)
+                if (json_is_string(get(get(profile, "pod"), members[i].key)))
+                        line(p, members[i].label, table_text(get(profile, "pod"), members[i].key));
+}
+
+static void page_unavailable(struct page *p, const json_t *profile) {
+        const json_t *gap;
+        size_t i;
+
+        json_array_foreach(get(profile, "unavailable"), i, gap) {
+                _cleanup_free_ char *word = table_text(gap, "word"), *reason = table_text(gap, "reason");
+
+                line(p, "unavailable", word && reason ? format("%s: %s", word, reason) : NULL);
+        }
+}
+
+static void page_how(struct page *p, const json_t *document) {
+        const json_t *profile = get(document, "profile"), *kernel = get(document, "kernel");
+        _cleanup_free_ char *mode = table_text(profile, "mode"), *backend = table_text(kernel, "backend"),
+                            *release = table_text(kernel, "release"), *by = table_text(profile, "started_by");
+        bool from_start = json_is_true(get(profile, "from_start"));
+
+        line(p, "mode", TAKE(mode));
+        line(p, "backend", backend && release ? format("%s on Linux %s", backend, release) : NULL);
+        line(p, "started", by ? format("by %s, %s", by, from_start ? "from the first instruction" : "on what was running already") : NULL);
+}
+
+/* State and age: since the baseline, which a reset moves. */
+static void page_state(struct page *p, const json_t *document) {
+        const json_t *reset = get(document, "reset_us");
+        int64_t since = json_is_integer(reset) ? json_integer_value(reset) : integer(document, "started_us");
+        _cleanup_free_ char *state = table_text(get(document, "profile"), "state"),
+                            *age = table_span(integer(document, "at_us") - since);
+
+        line(p, "state", state && age ? format("%s, %s since %s", state, age, json_is_integer(reset) ? "the reset" : "the start") : NULL);
+}
+
+/* The filter in one line, when there is one. */
+static void page_filter(struct page *p, const json_t *filter) {
+        char *text = NULL;
+        const char *key;
+        json_t *value;
+
+        json_object_foreach((json_t *)filter, key, value) {
+                _cleanup_free_ char *before = TAKE(text), *name = table_escape(key), *shown = table_text(filter, key);
+
+                text = name && shown ? format("%s%s%s=%s", before ? before : "", before ? " " : "", name, shown) : NULL;
+                if (!text)
+                        p->oom = true;
+        }
+        if (text)
+                line(p, "filter", text);
+}
+
+static char *time_text(int64_t us) {
+        time_t t = us / 1000000;
+        struct tm tm;
+        char text[64];
+
+        if (!localtime_r(&t, &tm) || strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S %Z", &tm) == 0)
+                return strdup("-");
+        return strdup(text);
+}
+
+static char *exit_text(const json_t *end) {
+        _cleanup_free_ char *code = table_text(end, "exit_code"), *reason = table_text(end, "exit_code_reason");
+
+        if (json_is_integer(get(end, "exit_code")))
+                return TAKE(code);
+        return reason ? format("not known: %s", reason) : NULL;
+}
+
+/* Only reports have an end. */
+static void page_end(struct page *p, const json_t *report) {
+        const json_t *end = get(report, "end"), *residue = get(report, "residue");
+        _cleanup_free_ char *at = time_text(integer(end, "at_us")), *source = table_text(end, "source"),
+                            *charged = table_member_size(residue, "charged_bytes"),
+                            *uncharged = table_member_size(residue, "uncharged_bytes");
+
+        if (!json_is_object(end))
+                return;
+        line(p, "ended", at && source ? format("%s (%s)", at, source) : NULL);
+        line(p, "exit code", exit_text(end));
+        line(p, "oom kills", table_text(end, "oom_kills"));
+        line(p, "residue", charged && uncharged ? format("%s charged, %s uncharged still live", charged, uncharged) : NULL);
+}
+
+static void page_head(struct page *p, const json_t *document, const json_t *summary) {
+        page_target(p, get(summary, "profile"));
+        page_how(p, summary);
+        page_state(p, summary);
+        page_end(p, document);
+        page_unavailable(p, get(summary, "profile"));
+        page_losses(p, get(summary, "lost"));
+        line(p, "accurate", strdup(json_is_true(get(summary, "accurate")) ? "yes" : "no: what was lost may be missing below"));
+        page_filter(p, get(summary, "filter"));
+}
+
+static char *signed_member(const json_t *o, const char *key) {
+        return json_is_integer(get(o, key)) ? table_signed_size(integer(o, key)) : strdup("-");
+}
+
+static char *explained_text(const json_t *reconcile) {
+        const json_t *ratio = get(reconcile, "explained_ratio");
+        _cleanup_free_ char *explained = table_member_size(reconcile, "explained_bytes");
+
+        if (!explained || !json_is_number(ratio))
+                return TAKE(explained);
+        return format("%s (%.1f %%)", explained, 100 * json_number_value(ratio));
+}
+
+/* The account: what the memcg itself counted against what the rows explain. */
+static void page_account(struct page *p, const json_t *document) {
+        const json_t *reconcile = get(document, "reconcile");
+        int64_t before = integer(get(document, "totals"), "freed_unmatched");
+        _cleanup_free_ char *source = table_text(reconcile, "source"), *growth = signed_member(reconcile, "growth_bytes"),
+                            *rest = signed_member(reconcile, "unattributed"),
+                            *slack = table_member_size(reconcile, "slack_bytes");
+
+        fprintf(p->out, "\nKernel memory of the memcg by its own counter (%s%s):\n", source ? source : "-",
+                json_is_true(get(reconcile, "frozen")) ? ", read last before the cgroup went" : "");
+        line(p, "growth", TAKE(growth));
+        line(p, "explained", explained_text(reconcile));
+        if (before != 0) {
+                _cleanup_free_ char *size = table_size(before);
+
+                line(p, "freed", size ? format("%s that were there before", size) : NULL);
+        }
+        line(p, "unattributed", TAKE(rest));
+        line(p, "slack", TAKE(slack));
+}
+
+/* Live and cumulative figures of an estimated row carry a "~". */
+static char *marked(const json_t *row, char *text) {
+        _cleanup_free_ char *t = text;
+
+        if (!t)
+                return NULL;
+        return json_is_true(get(row, "estimated")) && !streq(t, "-") ? format("~%s", t) : TAKE(t);
+}
+
+static char *cell_live(const json_t *row) {
+        return marked(row, table_member_size(row, "bytes"));
+}
+
+static char *cell_calls(const json_t *row) {
+        return marked(row, table_text(row, "calls"));
+}
+
+static char *cell_allocated(const json_t *row) {
+        return marked(row, table_member_size(row, "allocated_bytes"));
+}
+
+static char *cell_type(const json_t *row) {
+        return table_text(row, "type");
+}
+
+static char *cell_charged(const json_t *row) {
+        return table_text(row, "charged");
+}
+
+/* "function+0xoff [module]"; the key where a row has no function of its own, because it is a group or has no name. */
+static char *site_name(const json_t *row) {
+        _cleanup_free_ char *function = table_text(row, "function"), *module = table_text(row, "module"),
+                            *offset = NULL;
+        const char *m = json_string_value(get(row, "module"));
+
+        if (!json_is_string(get(row, "function")))
+                return table_text(row, "key");
+        offset = json_is_integer(get(row, "offset")) ? format("+0x%" PRIx64, integer(row, "offset")) : strdup("");
+        if (!function || !module || !offset)
+                return NULL;
+        return m && *m ? format("%s%s [%s]", function, offset, module) : format("%s%s", function, offset);
+}
+
+static char *cell_site(const json_t *row) {
+        _cleanup_free_ char *name = site_name(row);
+        const char *note = json_is_true(get(row, "blind"))     ? " (its frees cannot be seen)" :
+                           json_is_false(get(row, "accurate")) ? " (inaccurate)" :
+                                                                 "";
+
+        return name ? format("%s%s", name, note) : NULL;
+}
+
+static const struct column site_columns[] = {
+        {"LIVE", 10, true, cell_live},
+        {"CALLS", 8, true, cell_calls},
+        {"ALLOCATED", 10, true, cell_allocated},
+        {"TYPE", 6, false, cell_type},
+        {"CHG", 3, false, cell_charged},
+        {"SITE", 0, false, cell_site},
+};
+
+static void foot_lens(struct page *p, const char *label, const json_t *lens) {
+        _cleanup_free_ char *kernel = table_member_size(lens, "kernel_bytes"), *slab = table_member_size(lens, "slab"),
+                            *page = table_member_size(lens, "page"), *percpu = table_member_size(lens, "percpu"),
+                            *vmalloc = table_member_size(lens, "vmalloc"), *user = table_member_size(lens, "user");
+
+        line(p, label,
+                kernel && slab && page && percpu && vmalloc && user ?
+                        format("%s (slab %s, page %s, percpu %s, vmalloc %s), user %s", kernel, slab, page, percpu, vmalloc,
+                                user) :
+                        NULL);
+}
+
+static void foot_flow(struct page *p, const json_t *totals) {
+        _cleanup_free_ char *allocated = table_member_size(totals, "allocated_bytes"),
+                            *freed = table_member_size(totals, "freed_bytes"), *irq = table_member_size(totals, "irq_bytes");
+
+        line(p, "allocated",
+                allocated && freed ? format("%s in %" PRId64 " calls, freed %s in %" PRId64, allocated,
+                                             integer(totals, "allocated_calls"), freed, integer(totals, "freed_calls")) :
+                                     NULL);
+        if (integer(totals, "irq_bytes") != 0)
+                line(p, "interrupts", irq ? format("%s more, allocated by interrupts: nobody's", irq) : NULL);
+        if (integer(totals, "untracked_bytes") != 0)
+                line(p, "untracked", table_member_size(totals, "untracked_bytes"));
+        if (integer(totals, "written_off") != 0)
+                line(p, "written off", table_member_size(totals, "written_off"));
+}
+
+static void page_foot(struct page *p, const json_t *document, size_t shown) {
+        const json_t *totals = get(document, "totals");
+        int64_t total = integer(document, "total_sites"), hidden = total - (int64_t)shown;
+
+        fprintf(p->out, "\nLive over the whole:\n");
+        foot_lens(p, "charged", get(totals, "charged"));
+        foot_lens(p, "uncharged", get(totals, "uncharged"));
+        foot_flow(p, totals);
+        if (json_is_string(get(get(document, "filter"), "group_by")))
+                line(p, "rows", format("%zu shown, made of %" PRId64 " sites at most", shown, total));
+        else if (hidden > 0)
+                line(p, "rows", format("%zu of %" PRId64 " shown; -n N and the filter decide", shown, total));
+        else
+                line(p, "rows", format("%zu, all shown", shown));
+}
+
+int render_summary(FILE *out, const json_t *document, size_t max_rows) {
+        const json_t *summary = is_format(document, "memcgprof.report") ? get(document, "summary") : document,
+                     *sites = get(summary, "sites");
+        size_t shown = json_array_size(sites);
+        struct page page = {.out = out};
+        int r;
+
+        if (!is_format(summary, "memcgprof.summary"))
+                return -EBADMSG;
+        if (max_rows > 0 && shown > max_rows)
+                shown = max_rows;
+        page_head(&page, document, summary);
+        page_account(&page, summary);
+        fputc('\n', out);
+        r = table_print(out, site_columns, ELEMENTS(site_columns), sites, max_rows);
+        if (r < 0)
+                return r;
+        page_foot(&page, summary, shown);
+        return page.oom ? -ENOMEM : 0;
+}
+
+static char *cell_name(const json_t *row) {
+        return table_text(row, "name");
+}
+
+static char *cell_available(const json_t *row) {
+        return table_text(row, "available");
+}
+
+static char *cell_reason(const json_t *row) {
+        return table_text(row, "reason");
+}
+
+static const struct column support_columns[] = {
+        {"ITEM", 12, false, cell_name},
+        {"AVAILABLE", 9, false, cell_available},
+        {"REASON", 0, false, cell_reason},
+};
+
+int render_support(FILE *out, const json_t *document) {
+        struct page page = {.out = out};
+        const json_t *kernel = get(document, "kernel");
+
+        if (!is_format(document, "memcgprof.support"))
+                return -EBADMSG;
+        line(&page, "kernel", table_text(kernel, "release"));
+        line(&page, "backend", table_text(kernel, "backend"));
+        fputc('\n', out);
+        return page.oom ? -ENOMEM :
+                          table_print(out, support_columns, ELEMENTS(support_columns), get(document, "items"), 0);
+}
+
+static char *cell_kind(const json_t *row) {
+        return table_text(row, "kind");
+}
+
+static char *cell_id(const json_t *row) {
+        return table_text(row, "id");
+}
+
+static char *cell_state(const json_t *row) {
+        return table_text(row, "state");
+}
+
+static char *cell_mode(const json_t *row) {
+        return table_text(row, "mode");
+}
+
+static char *cell_live_total(const json_t *row) {
+        return table_member_size(row, "live_bytes");
+}
+
+/* Who it is to Kubernetes, where annotations said so. */
+static char *cell_pod(const json_t *row) {
+        const json_t *pod = get(row, "pod");
+        _cleanup_free_ char *space = table_text(pod, "namespace"), *name = table_text(pod, "name"),
+                            *container = table_text(row, "name");
+
+        if (!space || !name || !container)
+                return NULL;
+        if (!json_is_string(get(pod, "name")))
+                return TAKE(container);
+        return format("%s/%s/%s", space, name, container);
+}
+
+static char *cell_cgroup(const json_t *row) {
+        return table_text(row, "cgroup");
+}
+
+static const struct column list_columns[] = {
+        {"KIND", 9, false, cell_kind},
+        {"ID", 12, false, cell_id},
+        {"STATE", 9, false, cell_state},
+        {"MODE", 6, false, cell_mode},
+        {"LIVE", 10, true, cell_live_total},
+        {"POD", 3, false, cell_pod},
+        {"CGROUP", 0, false, cell_cgroup},
+};
+
+int render_list(FILE *out, const json_t *document) {
+        if (!is_format(document, "memcgprof.list"))
+                return -EBADMSG;
+        return table_print(out, list_columns, ELEMENTS(list_columns), get(document, "profiles"), 0);
+}

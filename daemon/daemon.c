@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * See daemon.h. The end runs inside the loop, as an exit source ahead of the bus's own: signals about the last reports still
+ * leave, and it is the same for SIGTERM, SIGINT and a bus that is gone.
+ */
+#include <getopt.h>
+#include <signal.h>
+#include <systemd/sd-daemon.h>
+
+#include "bus.h"
+#include "daemon.h"
+#include "log.h"
+#include "object-path.h"
+#include "text.h"
+
+#define SYSTEM_BUS "unix:path=/run/dbus/system_bus_socket"
+#define STATE_DIR "/var/lib/memcgprof"
+#define SETTLE_MS UINT64_C(1000)
+#define SETTLE_MS_MAX UINT64_C(600000)
+
+struct arguments {
+        const char *bus, *state_dir;
+        uint64_t settle_ms;
+};
+
+static const char help_text[] = "memcgprofd [OPTIONS]\n"
+                                "\n"
+                                "Measure which kernel code allocates the memory of containers; serve it as\n"
+                                "org.memcgprof1 on D-Bus.\n"
+                                "\n"
+                                "  --bus=ADDRESS    Serve on this bus (default: the system bus)\n"
+                                "  --state-dir=DIR  Keep reports and the mode here\n"
+                                "                   (default: " STATE_DIR ")\n"
+                                "  --settle-ms=N    Wait so long between the end of a container and its\n"
+                                "                   final report (default: 1000)\n"
+                                "  -h --help        Show this help\n"
+                                "  --version        Show the version\n";
+
+static int usage(const char *what) {
+        (void)fprintf(stderr, "memcgprofd: %s See memcgprofd --help.\n", what);
+        return 2;
+}
+
+/* -1: go on; else the exit status. */
+static int parse_arguments(int argc, char **argv, struct arguments *a) {
+        enum { BUS = 256, STATE, SETTLE, VERSION };
+        static const struct option options[] = {
+                {"bus", required_argument, NULL, BUS},
+                {"state-dir", required_argument, NULL, STATE},
+                {"settle-ms", required_argument, NULL, SETTLE},
+                {"help", no_argument, NULL, 'h'},
+                {"version", no_argument, NULL, VERSION},
+                {NULL},
+        };
+        int c;
+
+        while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
+                switch (c) {
+                case BUS:
+                        a->bus = optarg;
+                        break;
+                case STATE:
+                        a->state_dir = optarg;
+                        break;
+                case SETTLE:
+                        if (text_to_u64(optarg, &a->settle_ms) < 0 || a->settle_ms > SETTLE_MS_MAX)
+                                return usage("--settle-ms takes milliseconds from 0 to 600000.");
+                        break;
+                case 'h':
+                        (void)fputs(help_text, stdout);
+                        return 0;
+                case VERSION:
+                        (void)puts("memcgprof " MEMCGPROF_VERSION);
+                        return 0;
+                default:
+                        return 2; /* getopt has said why */
+                }
+        return optind < argc ? usage("It takes no arguments but options.") : -1;
+}
+
+static int open_bus(const char *address, sd_bus **ret) {
+        _cleanup_(sd_bus_unrefp) sd_bus *bus = NULL;
+        int r;
+
+        r = sd_bus_new(&bus);
+        if (r >= 0)
+                r = sd_bus_set_address(bus, address);
+        if (r >= 0)
+                r = sd_bus_set_bus_client(bus, true);
+        if (r >= 0)
+                r = sd_bus_negotiate_fds(bus, true);
+        if (r >= 0)
+                r = sd_bus_start(bus);
+        if (r < 0)
+                return r;
+        *ret = TAKE(bus);
+        return 0;
+}
+
+/* What lives as long as the loop; freed from bottom to top. */
+struct daemon {
+        sd_event *event;
+        struct engine *engine;
+        struct state_dir *state;
+        struct manager *manager;
+        sd_bus *bus;
+        struct bus_service *service;
+};
+
+static void daemon_done(struct daemon *d) {
+        bus_service_free(d->service);
+        sd_bus_flush_close_unref(d->bus);
+        manager_free(d->manager);
+        state_dir_free(d->state);
+        engine_free(d->engine);
+        sd_event_unref(d->event);
+}
+
+static int on_end(sd_event_source *s, void *userdata) {
+        struct daemon *d = userdata;
+
+        (void)sd_notify(false, "STOPPING=1");
+        manager_stop_all(d->manager);
+        return 0;
+}
+
+static int add_end(struct daemon *d) {
+        static const int signals[] = {SIGTERM, SIGINT};
+        sd_event_source *source = NULL;
+        sigset_t set;
+        int r = 0;
+
+        /* Blocked for good and not by the event sources: a second signal must not cut the end short. */
+        (void)sigemptyset(&set);
+        for (size_t i = 0; i < ELEMENTS(signals); i++)
+                (void)sigaddset(&set, signals[i]);
+        (void)sigprocmask(SIG_BLOCK, &set, NULL);
+        for (size_t i = 0; r >= 0 && i < ELEMENTS(signals); i++)
+                r = sd_event_add_signal(d->event, NULL, signals[i], NULL, NULL);
+        if (r >= 0)
+                r = sd_event_add_exit(d->event, &source, on_end, d);
+        if (r >= 0)
+                r = sd_event_source_set_priority(source, SD_EVENT_PRIORITY_IMPORTANT);
+        if (r >= 0)
+                r = sd_event_source_set_floating(source, true);
+        sd_event_source_unref(source);
+        return r;
+}
+
+static int begin_engine(struct daemon *d, const struct arguments *a, const struct daemon_setup *setup, char **reterr) {
+        static const struct tracker_options options;
+        struct tracker *tracker;
+        int r;
+
+        r = state_dir_open(a->state_dir, &d->state, reterr);
+        if (r < 0)
+                return r;
+        r = setup->tracker_new(&options, &tracker, reterr);
+        if (r < 0)
+                return r;
+        r = engine_new(tracker, setup->kallsyms, &d->engine, reterr);
+        if (r < 0) {
+                tracker_free(tracker);
+                return r;
+        }
+        return manager_new(d->event, d->engine, d->state, a->settle_ms * 1000, &d->manager, reterr);
+}
+
+static int begin_bus(struct daemon *d, const struct arguments *a, char **reterr) {
+        int r;
+
+        r = open_bus(a->bus, &d->bus);
+        if (r < 0)
+                return fail(reterr, r, "Cannot reach the bus %s: %s.", a->bus, strerror(-r));
+        r = bus_service_new(d->bus, d->manager, &d->service);
+        if (r >= 0)
+                r = sd_bus_attach_event(d->bus, d->event, SD_EVENT_PRIORITY_NORMAL);
+        if (r >= 0)
+                r = sd_bus_set_exit_on_disconnect(d->bus, true);
+        if (r < 0)
+                return fail(reterr, r, "Cannot serve on the bus: %s.", strerror(-r));
+        r = sd_bus_request_name(d->bus, BUS_NAME, 0);
+        if (r == -EEXIST || r == -EALREADY)
+                return fail(reterr, r, "The name " BUS_NAME " is taken: another memcgprofd serves this bus.");
+        return r < 0 ? fail(reterr, r, "Cannot get the name " BUS_NAME " on %s: %s.", a->bus, strerror(-r)) : 0;
+}
+
+static int run(struct daemon *d, const struct arguments *a, const struct daemon_setup *setup, char **reterr) {
+        int r;
+
+        r = sd_event_default(&d->event);
+        if (r >= 0)
+                r = add_end(d);
+        if (r >= 0)
+                r = sd_event_set_watchdog(d->event, true);
+        if (r < 0)
+                return fail(reterr, r, "Cannot make the event loop: %s.", strerror(-r));
+        r = begin_engine(d, a, setup, reterr);
+        if (r < 0)
+                return r;
+        r = begin_bus(d, a, reterr);
+        if (r < 0)
+                return r;
+        log_info("Ready: backend %s, mode %s.", engine_backend(d->engine), mode_to_string(manager_mode(d->manager)));
+        (void)sd_notify(false, "READY=1");
+        r = sd_event_loop(d->event);
+        return r < 0 ? fail(reterr, r, "The event loop failed: %s.", strerror(-r)) : r;
+}
+
+int daemon_run(int argc, char **argv, const struct daemon_setup *setup) {
+        struct arguments a = {.bus = SYSTEM_BUS, .state_dir = STATE_DIR, .settle_ms = SETTLE_MS};
+        _cleanup_(daemon_done) struct daemon d = {0};
+        _cleanup_free_ char *sentence = NULL;
+        int r;
+
+        r = parse_arguments(argc, argv, &a);
+        if (r >= 0)
+                return r;
+        log_open("memcgprofd");
+        (void)signal(SIGPIPE, SIG_IGN);
+        r = run(&d, &a, setup, &sentence);
+        if (r < 0)
+                log_error("%s", sentence ? sentence : strerror(-r));
+        return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

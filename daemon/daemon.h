@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The daemon as one function: command line, bus, loop, and the order in which things begin and end. */
+#pragma once
+
+#include "tracker.h"
+
+struct daemon_setup {
+        int (*tracker_new)(const struct tracker_options *options, struct tracker **ret, char **reterr);
+        const char *kallsyms; /* path of the symbol table */
+};
+
+/* Runs until SIGTERM, SIGINT or the loss of the bus. Returns the exit status: 0, 1 failure, 2 usage. */
+int daemon_run(int argc, char **argv, const struct daemon_setup *setup);

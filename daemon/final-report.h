@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Final reports: taken from a profile at one moment, written to disk at another, so that a call which ends a profile does not
+ * wait for the disk. The queue between the two is first in, first out and written one report at a time.
+ */
+#pragma once
+
+#include "report.h"
+#include "state-dir.h"
+
+struct final_report {
+        char *object; /* D-Bus path that the profile had */
+        char *id;
+        uint64_t cgroup_id;
+        struct summary *summary; /* NULL: it could not be read, and there is nothing to write */
+        struct report_end end;
+        struct final_report *next;
+};
+
+struct final_report *final_report_free(struct final_report *f);
+DEFINE_CLEANUP(struct final_report, final_report_free)
+
+/* Writes it and returns the file's absolute path. The name is made of the id, the start time and the cgroup id. */
+int final_report_write(const struct final_report *f, const struct state_dir *d, char **ret_path, char **reterr);

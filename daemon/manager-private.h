@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What manager.c (modes, ends, reports) and manager-start.c (requests, admission) share. Nobody else includes this. */
+#pragma once
+
+#include "final-report.h"
+#include "manager.h"
+
+struct manager {
+        sd_event *event;
+        struct engine *engine;
+        struct state_dir *state;
+        uint64_t settle_usec;
+        struct registry registry;
+
+        const struct manager_listener *listener;
+        void *listener_data;
+        enum mode told_mode, told_effective_mode; /* what the listener knows */
+
+        struct final_report *reports, **reports_tail; /* taken, not yet written */
+        sd_event_source *report_source, *clean_source;
+};
+
+extern const struct watch_handlers manager_watch_handlers; /* userdata: the registration */
+
+/* The container or cgroup is over: state `ended`, report after the settle time. Later calls only refine the source. */
+void manager_end(struct manager *m, struct registration *r, const char *source);
+
+/* Takes the report if it is owed, tells the listener, and frees `r` with everything it holds in the kernel. */
+void manager_release(struct manager *m, struct registration *r);
+
+/* Reads what a removal of the cgroup would take away. */
+void manager_refresh(struct registration *r);
+
+/* Tells the listener if a mode changed since it was last told. */
+void manager_tell_mode(struct manager *m);

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See manager.h: requests, admission and the beginning of profiles. */
+#include <time.h>
+
+#include "log.h"
+#include "manager-private.h"
+#include "text.h"
+#include "watch.h"
+
+#define SPEC_DEFAULT "auto"
+#define HOLDER_BYTES_MAX 160 /* of a name in somebody else's error message */
+#define LABEL_BYTES_MAX 4096 /* of an id or path in documents */
+
+/* Who asks, and for what: what the ways to a profile have in common. */
+struct request {
+        const char *kind; /* of the view: "container" or "cgroup" */
+        const char *name; /* raw id or path */
+        const char *requester;
+        const char *started_by;
+        struct wish *wish;    /* its label is used up when a profile begins */
+        bool applies_spec;    /* to a profile that is there already */
+        struct process *init; /* used up; may be NONE */
+};
+
+void container_request_done(struct container_request *c) {
+        wish_done(&c->wish);
+        free(c->annotation_spec);
+}
+
+static void tell_added(struct manager *m, const struct view *v) {
+        if (m->listener)
+                m->listener->added(m->listener_data, v);
+}
+
+/* Another cgroup has the container id now: whatever had it before is over, and its object path is free. */
+static void supersede(struct manager *m, const struct request *q, uint64_t cgroup_id) {
+        for (size_t i = 0; i < m->registry.n; i++) {
+                struct registration *r = m->registry.items[i];
+
+                if (r->cgroup_id == cgroup_id || !streq(q->kind, "container") || !registration_view(r, q->kind, q->name))
+                        continue;
+                manager_end(m, r, cgroup_gone(profile_cgroup(r->profile)) ? "cgroup-removed" : "stopped");
+                manager_release(m, r);
+                return;
+        }
+}
+
+static int set_label(struct profile_label *l, const struct request *q) {
+        char *id = wish_bound(q->name, LABEL_BYTES_MAX);
+
+        if (!id)
+                return -ENOMEM;
+        free(l->id);
+        l->id = id;
+        l->kind = q->kind;
+        return 0;
+}
+
+static void move_missing(char **to, char **from) {
+        if (!*to)
+                *to = TAKE(*from);
+}
+
+/* A second request for what is measured already: it may know more, and an explicit spec is the newer word. */
+static int update_label(struct registration *r, const struct request *q) {
+        struct profile_label *l = profile_label(r->profile), *news = &q->wish->label;
+
+        if (q->applies_spec) {
+                l->spec = news->spec;
+                memcpy(l->gaps, news->gaps, sizeof(l->gaps));
+                l->n_gaps = news->n_gaps;
+        }
+        move_missing(&l->pod_namespace, &news->pod_namespace);
+        move_missing(&l->pod_name, &news->pod_name);
+        move_missing(&l->pod_uid, &news->pod_uid);
+        move_missing(&l->container_name, &news->container_name);
+        move_missing(&l->image, &news->image);
+        return streq(q->kind, "container") && !streq(l->kind, "container") ? set_label(l, q) : 0;
+}
+
+/* Makes the request's name and requester part of the registration. */
+static int join(struct manager *m, struct registration *r, const struct request *q, struct view **ret, char **reterr) {
+        struct view *v;
+        int added, error;
+
+        error = registration_add_requester(r, q->requester);
+        if (error == -E2BIG)
+                return fail(reterr, error, "%zu requesters hold this profile already; StopProfile ends it for all.",
+                        r->n_requesters);
+        if (error < 0)
+                return error;
+        added = registration_add_view(r, q->kind, q->name, &v);
+        if (added == -E2BIG)
+                return fail(
+                        reterr, added, "This cgroup has %zu names on the bus already; use %s.", r->n_views, r->views[0]->path);
+        if (added < 0)
+                return added;
+        if (q->init->fd >= 0 && r->init.fd < 0) {
+                error = watch_set_process(r->watch, q->init);
+                if (error < 0)
+                        return error;
+                r->init = *q->init;
+                *q->init = PROCESS_NONE;
+        }
+        if (added > 0)
+                tell_added(m, v);
+        *ret = v;
+        return 0;
+}
+
+static int admit(struct manager *m, const struct cgroup *cgroup, const struct request *q, char **reterr) {
+        _cleanup_free_ char *name = NULL, *id = text_escape(q->name, strlen(q->name), HOLDER_BYTES_MAX);
+        enum mode wanted = q->wish->label.spec.mode;
+        struct registration *r;
+        uint64_t replaced = 0;
+        int error;
+
+        name = id ? format("%s:%s", q->kind, id) : NULL;
+        if (!name)
+                return -ENOMEM;
+        /* A word that this build cannot serve was noted as unavailable; what can be served is one group. */
+        if (wanted == MODE_MULTI)
+                wanted = MODE_AUTO;
+        error = groups_admit(engine_groups(m->engine), cgroup->id, name, wanted, &replaced, reterr);
+        if (error == -ECANCELED)
+                return fail(reterr, -EAGAIN, "Profiling is switched off on this host; call SetMode with 'auto' first.");
+        if (error < 0)
+                return error;
+        r = replaced ? registry_by_cgroup(&m->registry, replaced) : NULL;
+        if (r)
+                manager_release(m, r);
+        return 0;
+}
+
+/* The registration around a profile that counts already. On failure the profile is freed. */
+static int enroll(struct manager *m, struct profile *profile, const struct request *q, struct view **ret, char **reterr) {
+        _cleanup_(profile_freep) struct profile *owned = profile;
+        _cleanup_(registration_freep) struct registration *r = NULL;
+        int error;
+
+        error = registration_new(profile, &r);
+        if (error < 0)
+                return error;
+        (void)TAKE(owned);
+        r->owner = m;
+        error = watch_new(m->event, engine_cgroups(m->engine), profile_cgroup(profile), &PROCESS_NONE, &manager_watch_handlers,
+                r, &r->watch);
+        if (error < 0)
+                return fail(reterr, error, "The cgroup cannot be watched: %s.", strerror(-error));
+        r->mode = manager_effective_mode(m);
+        manager_refresh(r);
+        error = registry_add(&m->registry, r);
+        if (error < 0)
+                return error;
+        error = join(m, r, q, ret, reterr);
+        if (error < 0) {
+                registry_remove(&m->registry, r);
+                return error;
+        }
+        (void)TAKE(r);
+        return 0;
+}
+
+static int begin(struct manager *m, struct cgroup **cgroup, const struct request *q, struct view **ret, char **reterr) {
+        struct profile_label *label = &q->wish->label;
+        uint64_t id = (*cgroup)->id;
+        struct profile *profile;
+        int error;
+
+        label->started_by = q->started_by;
+        error = set_label(label, q);
+        if (error < 0)
+                return error;
+        error = admit(m, *cgroup, q, reterr);
+        if (error < 0)
+                return error;
+        error = profile_start(m->engine, *cgroup, label, &profile, reterr);
+        if (error >= 0) {
+                *cgroup = NULL;
+                error = enroll(m, profile, q, ret, reterr);
+        }
+        if (error < 0) {
+                groups_remove(engine_groups(m->engine), id);
+                manager_tell_mode(m);
+                return error;
+        }
+        log_info("Profile of %s %s begins (%s).", (*ret)->kind, (*ret)->id, q->requester);
+        manager_tell_mode(m);
+        return 0;
+}
+
+/* One measurement per memcg: joins the profile of this cgroup, or begins one. 1: it is new. */
+static int join_or_begin(struct manager *m, struct cgroup **cgroup, const struct request *q, struct view **ret, char **reterr) {
+        struct registration *r;
+        int error;
+
+        supersede(m, q, (*cgroup)->id);
+        r = registry_by_cgroup(&m->registry, (*cgroup)->id);
+        if (r && r->ended) {
+                manager_release(m, r);
+                r = NULL;
+        }
+        if (!r) {
+                error = begin(m, cgroup, q, ret, reterr);
+                return error < 0 ? error : 1;
+        }
+        error = join(m, r, q, ret, reterr);
+        return error < 0 ? error : update_label(r, q);
+}
+
+/* RegisterContainer */
+
+static uint64_t realtime_us(void) {
+        struct timespec ts;
+
+        clock_gettime(CLOCK_REALTIME, &ts);
+        return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static bool in_time(const struct container_request *c) {
+        return c->deadline_us == 0 || realtime_us() <= c->deadline_us;
+}
+
+static int open_scope(struct manager *m, const char *id, const struct container_request *c, struct process *init,
+        struct cgroup **ret, char **reterr) {
+        const struct cgroup_root *root = engine_cgroups(m->engine);
+        int r;
+
+        if (c->pidfd >= 0)
+                r = process_from_fd(c->pidfd, init, reterr);
+        else if (c->pid != UINT64_MAX)
+                r = process_from_pid(c->pid, init, reterr);
+        else if (c->cgroup)
+                return target_open_path(root, c->cgroup, ret, reterr);
+        else
+                return fail(reterr, -EINVAL, "Nothing says where the container is; give option 'pidfd', 'pid' or 'cgroup'.");
+        return r < 0 ? r : target_open_container(root, init, id, c->bundle, ret, reterr);
+}
+
+static int take_container_spec(struct container_request *c, char **reterr) {
+        const char *spec = c->spec ? c->spec : c->annotation_spec ? c->annotation_spec : SPEC_DEFAULT;
+        int r;
+
+        r = wish_take_spec(&c->wish, spec, &spec_caps_default, reterr);
+        if (r < 0)
+                return r;
+        /* The hook gave up at its deadline, and with `required` it has refused the container. */
+        if (c->wish.required && !in_time(c))
+                return fail(reterr, -EAGAIN, "The call was read after its deadline, when a required profile was given up.");
+        return 0;
+}
+
+int manager_register_container(
+        struct manager *m, const char *id, struct container_request *c, const struct view **ret, char **reterr) {
+        _cleanup_(process_done) struct process init = PROCESS_NONE;
+        _cleanup_(cgroup_freep) struct cgroup *cgroup = NULL;
+        struct request q = {.kind = "container", .name = id, .requester = "hook", .started_by = "hook", .init = &init};
+        struct view *v;
+        int r;
+
+        r = target_check_id(id, reterr);
+        if (r < 0)
+                return r;
+        r = take_container_spec(c, reterr);
+        if (r < 0)
+                return r;
+        r = open_scope(m, id, c, &init, &cgroup, reterr);
+        if (r < 0)
+                return r;
+        q.wish = &c->wish;
+        q.applies_spec = c->spec || c->annotation_spec;
+        r = join_or_begin(m, &cgroup, &q, &v, reterr);
+        if (r < 0)
+                return r;
+        /* Only a caller with a deadline holds the container back until it is answered. */
+        if (r > 0)
+                profile_label(v->registration->profile)->from_start = c->deadline_us > 0 && in_time(c);
+        *ret = v;
+        return 0;
+}
+
+/* StartProfile and GetProfile */
+
+static struct view *find_known(const struct manager *m, const struct target *t) {
+        _cleanup_free_ char *path = NULL;
+
+        if (t->kind == TARGET_CONTAINER)
+                return registry_by_container(&m->registry, t->name);
+        if (t->kind != TARGET_CGROUP)
+                return NULL;
+        path = target_normal_path(engine_cgroups(m->engine), t->name);
+        return path ? registry_by_cgroup_path(&m->registry, path) : NULL;
+}
+
+int manager_start(struct manager *m, const char *text, const char *spec, const struct view **ret, char **reterr) {
+        _cleanup_(cgroup_freep) struct cgroup *cgroup = NULL;
+        _cleanup_(process_done) struct process none = PROCESS_NONE;
+        _cleanup_(wish_done) struct wish wish = {0};
+        _cleanup_free_ char *requester = format("bus:%.*s", TARGET_ID_MAX + 16, text), *path = NULL;
+        struct request q = {.started_by = "bus", .wish = &wish, .applies_spec = spec, .init = &none};
+        struct target target;
+        struct view *v;
+        int r;
+
+        if (!requester)
+                return -ENOMEM;
+        r = target_parse(text, &target, reterr);
+        if (r < 0)
+                return r;
+        r = wish_take_spec(&wish, spec ? spec : SPEC_DEFAULT, NULL, reterr);
+        if (r < 0)
+                return r;
+        q.requester = requester;
+        v = target.kind == TARGET_CONTAINER ? find_known(m, &target) : NULL;
+        if (v && !v->registration->ended) {
+                q.kind = v->kind;
+                q.name = v->name;
+                r = join(m, v->registration, &q, &v, reterr);
+                if (r >= 0)
+                        r = update_label(v->registration, &q);
+        } else {
+                r = target_open(engine_cgroups(m->engine), &target, &cgroup, reterr);
+                if (r < 0)
+                        return r;
+                path = strdup(cgroup->path);
+                if (!path)
+                        return -ENOMEM;
+                q.kind = target.kind == TARGET_CONTAINER ? "container" : "cgroup";
+                q.name = target.kind == TARGET_CONTAINER ? target.name : path;
+                r = join_or_begin(m, &cgroup, &q, &v, reterr);
+        }
+        if (r < 0)
+                return r;
+        *ret = v;
+        return 0;
+}
+
+int manager_get(struct manager *m, const char *text, const struct view **ret, char **reterr) {
+        _cleanup_(cgroup_freep) struct cgroup *cgroup = NULL;
+        struct registration *r;
+        struct target target;
+        struct view *v;
+        int error;
+
+        error = target_parse(text, &target, reterr);
+        if (error < 0)
+                return error;
+        /* First what is known: an ended container's cgroup is gone, its profile is not. */
+        v = find_known(m, &target);
+        if (!v) {
+                error = target_open(engine_cgroups(m->engine), &target, &cgroup, reterr);
+                if (error < 0)
+                        return error;
+                r = registry_by_cgroup(&m->registry, cgroup->id);
+                if (!r)
+                        return fail(reterr, -ENXIO, "%.256s is not profiled; StartProfile begins it.", text);
+                v = r->views[0];
+        }
+        *ret = v;
+        return 0;
+}

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See manager.h: construction, modes, ends and reports. How profiles begin is in manager-start.c. */
+#include <time.h>
+
+#include "log.h"
+#include "manager-private.h"
+#include "oom.h"
+#include "summary.h"
+#include "watch.h"
+
+/* How long an ended profile stays readable when nobody wants its place. */
+#define ENDED_USEC (UINT64_C(10) * 60 * 1000000)
+
+static int64_t now_us(void) {
+        struct timespec ts;
+
+        clock_gettime(CLOCK_REALTIME, &ts);
+        return ts.tv_sec * INT64_C(1000000) + ts.tv_nsec / 1000;
+}
+
+void manager_tell_mode(struct manager *m) {
+        enum mode mode = manager_mode(m), effective = manager_effective_mode(m);
+        bool mode_changed = mode != m->told_mode, effective_changed = effective != m->told_effective_mode;
+
+        m->told_mode = mode;
+        m->told_effective_mode = effective;
+        if (m->listener && (mode_changed || effective_changed))
+                m->listener->mode_changed(m->listener_data, mode_changed, effective_changed);
+}
+
+/* Writing */
+
+static void write_report(struct manager *m, struct final_report *f) {
+        _cleanup_free_ char *path = NULL, *sentence = NULL;
+        struct registration *r;
+        int error;
+
+        error = final_report_write(f, m->state, &path, &sentence);
+        if (error < 0)
+                log_error("No final report for %s: %s", f->id, sentence ? sentence : strerror(-error));
+        else
+                log_info("Final report of %s (%s) is in %s.", f->id, f->end.source, path);
+        r = registry_by_cgroup(&m->registry, f->cgroup_id);
+        if (r && r->reported && path) {
+                free(r->report);
+                r->report = strdup(path);
+        }
+        if (m->listener)
+                m->listener->finished(m->listener_data, f->object, path ? path : "");
+        if (path && state_dir_prune_reports(m->state, &report_limits_default, strrchr(path, '/') + 1) < 0)
+                log_warning("Old reports cannot be looked through.");
+}
+
+static bool write_next_report(struct manager *m) {
+        _cleanup_(final_report_freep) struct final_report *f = m->reports;
+
+        if (!f)
+                return false;
+        m->reports = f->next;
+        if (!m->reports)
+                m->reports_tail = &m->reports;
+        write_report(m, f);
+        return true;
+}
+
+static int on_report(sd_event_source *s, void *userdata) {
+        struct manager *m = userdata;
+
+        (void)write_next_report(m);
+        /* One at a time: a container that starts meanwhile comes first. */
+        (void)sd_event_source_set_enabled(s, m->reports ? SD_EVENT_ON : SD_EVENT_OFF);
+        return 0;
+}
+
+static int on_clean(sd_event_source *s, void *userdata) {
+        struct manager *m = userdata;
+
+        engine_clean(m->engine);
+        return 0;
+}
+
+/* Ending */
+
+void manager_refresh(struct registration *r) {
+        int64_t oom_kills;
+
+        (void)profile_note_counters(r->profile);
+        if (oom_read_kills(profile_cgroup(r->profile), &oom_kills) >= 0)
+                r->oom_kills = oom_kills;
+}
+
+static struct final_report *take_report(const struct registration *r) {
+        _cleanup_(final_report_freep) struct final_report *f = calloc(1, sizeof(*f));
+        _cleanup_free_ char *sentence = NULL;
+        int error;
+
+        if (!f)
+                return NULL;
+        f->object = strdup(r->views[0]->path);
+        f->id = strdup(r->views[0]->name);
+        f->cgroup_id = r->cgroup_id;
+        f->end = (struct report_end){.at_us = r->end_us, .source = r->end_source, .oom_kills = r->oom_kills};
+        f->end.exit_code = process_exit_code(&r->init, &f->end.exit_code_reason);
+        if (!f->object || !f->id)
+                return NULL;
+        error = profile_summary(r->profile, NULL, &f->summary, &sentence);
+        if (error < 0)
+                log_error("The last summary of %s failed: %s", f->id, sentence ? sentence : strerror(-error));
+        return TAKE(f);
+}
+
+/* Takes the final report now and leaves the writing to an idle moment. */
+static void queue_report(struct manager *m, struct registration *r) {
+        struct final_report *f;
+
+        if (r->reported)
+                return;
+        r->reported = true;
+        f = take_report(r);
+        if (!f) {
+                log_error("No memory for the final report of %s.", r->views[0]->id);
+                return;
+        }
+        *m->reports_tail = f;
+        m->reports_tail = &f->next;
+        if (m->report_source)
+                (void)sd_event_source_set_enabled(m->report_source, SD_EVENT_ON);
+}
+
+static void tell_state(struct manager *m, struct registration *r) {
+        for (size_t i = 0; m->listener && i < r->n_views; i++)
+                m->listener->state_changed(m->listener_data, r->views[i]);
+}
+
+static void mark_ended(struct manager *m, struct registration *r, const char *source) {
+        r->ended = true;
+        r->end_source = source;
+        r->end_us = now_us();
+        manager_refresh(r);
+        watch_stop(r->watch);
+        profile_mark_ended(r->profile);
+        groups_mark_ended(engine_groups(m->engine), r->cgroup_id);
+}
+
+void manager_end(struct manager *m, struct registration *r, const char *source) {
+        if (r->ended) {
+                /* The runtime's word says more than the directory's absence, if it comes in time. */
+                if (!r->reported && streq(source, "poststop"))
+                        r->end_source = source;
+                return;
+        }
+        mark_ended(m, r, source);
+        log_info("Profile of %s %s has ended (%s).", r->views[0]->kind, r->views[0]->id, source);
+        if (watch_set_timer(r->watch, m->settle_usec) < 0)
+                queue_report(m, r);
+        tell_state(m, r);
+        manager_tell_mode(m);
+}
+
+void manager_release(struct manager *m, struct registration *r) {
+        if (!r->ended)
+                mark_ended(m, r, "stopped");
+        queue_report(m, r);
+        for (size_t i = 0; m->listener && i < r->n_views; i++)
+                m->listener->removed(m->listener_data, r->views[i]);
+        log_info("Profile of %s %s is removed.", r->views[0]->kind, r->views[0]->id);
+        registry_remove(&m->registry, r);
+        groups_remove(engine_groups(m->engine), r->cgroup_id);
+        registration_free(r);
+        if (m->clean_source)
+                (void)sd_event_source_set_enabled(m->clean_source, SD_EVENT_ONESHOT);
+        manager_tell_mode(m);
+}
+
+static void on_refresh(void *userdata) {
+        manager_refresh(userdata);
+}
+
+static void on_exited(void *userdata) {
+        struct registration *r = userdata;
+
+        log_debug("The first process of %s has exited.", r->views[0]->id);
+        manager_refresh(r);
+}
+
+static void on_removed(void *userdata) {
+        struct registration *r = userdata;
+
+        manager_end(r->owner, r, "cgroup-removed");
+}
+
+static void on_timeout(void *userdata) {
+        struct registration *r = userdata;
+
+        if (r->reported) {
+                manager_release(r->owner, r);
+                return;
+        }
+        queue_report(r->owner, r);
+        if (watch_set_timer(r->watch, ENDED_USEC) < 0)
+                manager_release(r->owner, r);
+}
+
+const struct watch_handlers manager_watch_handlers = {
+        .refresh = on_refresh, .exited = on_exited, .removed = on_removed, .timeout = on_timeout};
+
+int manager_container_stopped(struct manager *m, const char *id, char **reterr) {
+        _cleanup_free_ char *requester = format("bus:container:%s", id);
+        struct registration *r = NULL;
+        int error;
+
+        error = target_check_id(id, reterr);
+        if (error < 0)
+                return error;
+        if (!requester)
+                return -ENOMEM;
+        for (size_t i = 0; !r && i < m->registry.n; i++)
+                if (registration_view(m->registry.items[i], "container", id))
+                        r = m->registry.items[i];
+        if (!r)
+                return 0;
+        registration_drop_requester(r, "hook");
+        registration_drop_requester(r, requester);
+        if (r->n_requesters == 0 || r->ended || cgroup_gone(profile_cgroup(r->profile)))
+                manager_end(m, r, "poststop");
+        return 0;
+}
+
+int manager_stop(struct manager *m, const char *path, char **reterr) {
+        struct view *v = registry_by_path(&m->registry, path);
+
+        if (!v)
+                return fail(reterr, -ENXIO, "There is no profile %s; ListProfiles names those there are.", path);
+        manager_release(m, v->registration);
+        return 0;
+}
+
+/* Modes */
+
+enum mode manager_mode(const struct manager *m) {
+        return groups_mode(engine_groups(m->engine));
+}
+
+enum mode manager_effective_mode(const struct manager *m) {
+        return groups_effective_mode(engine_groups(m->engine));
+}
+
+static void release_all(struct manager *m) {
+        while (m->registry.n > 0)
+                manager_release(m, m->registry.items[0]);
+}
+
+int manager_set_mode(struct manager *m, const char *text, char **reterr) {
+        _cleanup_free_ char *sentence = NULL;
+        int mode = mode_from_string(text), r;
+
+        if (mode < 0 || streq(text, "on"))
+                return fail(reterr, -EINVAL, "'%.32s' is no mode; use off, auto or single.", text);
+        r = groups_set_mode(engine_groups(m->engine), (enum mode)mode, reterr);
+        if (r < 0)
+                return r;
+        if (mode == MODE_OFF)
+                release_all(m);
+        log_notice("Mode is %s.", text);
+        manager_tell_mode(m);
+        r = state_dir_write_mode(m->state, text, &sentence);
+        if (r < 0) {
+                log_error("The mode is not saved: %s", sentence ? sentence : strerror(-r));
+                return fail(reterr, -EIO, "The mode is %s now, but it could not be saved for the next start: %s", text,
+                        sentence ? sentence : strerror(-r));
+        }
+        return 0;
+}
+
+static void load_mode(struct manager *m) {
+        _cleanup_free_ char *text = NULL;
+        int mode, r = state_dir_read_mode(m->state, &text);
+
+        if (r == -ENOENT)
+                return;
+        mode = r < 0 ? r : mode_from_string(text);
+        /* A mode that cannot be read may have been `off`: the kill switch must not fail open. */
+        if (mode < 0) {
+                log_error("The saved mode cannot be read; profiling stays off until SetMode is called.");
+                mode = MODE_OFF;
+        }
+        if (groups_set_mode(engine_groups(m->engine), (enum mode)mode, NULL) < 0)
+                log_warning("The saved mode '%s' is not part of this version; using auto.", text);
+}
+
+/* Construction */
+
+int manager_new(sd_event *event, struct engine *engine, struct state_dir *state, uint64_t settle_usec, struct manager **ret,
+        char **reterr) {
+        _cleanup_(manager_freep) struct manager *m = calloc(1, sizeof(*m));
+        int r;
+
+        if (!m)
+                return -ENOMEM;
+        m->event = sd_event_ref(event);
+        m->engine = engine;
+        m->state = state;
+        m->settle_usec = settle_usec;
+        m->reports_tail = &m->reports;
+        r = sd_event_add_defer(event, &m->report_source, on_report, m);
+        if (r >= 0)
+                r = sd_event_add_defer(event, &m->clean_source, on_clean, m);
+        if (r < 0)
+                return fail(reterr, r, "Cannot prepare the event loop: %s.", strerror(-r));
+        (void)sd_event_source_set_priority(m->report_source, SD_EVENT_PRIORITY_IDLE);
+        (void)sd_event_source_set_priority(m->clean_source, SD_EVENT_PRIORITY_IDLE);
+        (void)sd_event_source_set_enabled(m->report_source, SD_EVENT_OFF);
+        (void)sd_event_source_set_enabled(m->clean_source, SD_EVENT_OFF);
+        load_mode(m);
+        m->told_mode = manager_mode(m);
+        m->told_effective_mode = manager_effective_mode(m);
+        *ret = TAKE(m);
+        return 0;
+}
+
+void manager_stop_all(struct manager *m) {
+        release_all(m);
+        while (write_next_report(m))
+                ;
+}
+
+struct manager *manager_free(struct manager *m) {
+        if (!m)
+                return NULL;
+        m->listener = NULL;
+        release_all(m);
+        registry_done(&m->registry);
+        while (m->reports) {
+                struct final_report *f = m->reports;
+
+                m->reports = f->next;
+                final_report_free(f);
+        }
+        sd_event_source_disable_unref(m->report_source);
+        sd_event_source_disable_unref(m->clean_source);
+        sd_event_unref(m->event);
+        free(m);
+        return NULL;
+}
+
+void manager_listen(struct manager *m, const struct manager_listener *listener, void *userdata) {
+        m->listener = listener;
+        m->listener_data = userdata;
+}
+
+const struct registry *manager_registry(const struct manager *m) {
+        return &m->registry;
+}
+
+struct engine *manager_engine(const struct manager *m) {
+        return m->engine;
+}

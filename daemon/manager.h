@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The manager: the life of profiles from the first request to the final report. It knows the loop, not the bus: whoever listens
+ * is told what changed and makes signals of it.
+ *
+ * Life of a profile
+ *   active  from admission on. It ends when the cgroup is removed, when ContainerStopped says so and nobody else asked for it,
+ *           or by StopProfile, which is an operator's word and outranks every requester. The exit of the container's first
+ *           process ends nothing, but the memcg's counters are read at that moment.
+ *   ended   the group goes on counting frees; it never holds the engine. After the settle time the final report is taken. The
+ *           profile stays readable until another group needs the place, StopProfile, or ten minutes.
+ *   gone    whatever removes it takes the final report first, if that has not been done. StopProfile on an active profile
+ *           goes here at once.
+ *
+ * Decisions where the contract leaves them open
+ *   - One id, another cgroup (ids repeat over runtimes' roots, and over lives of a container): the older profile is ended, its
+ *     report is taken, and the newer one gets the object path.
+ *   - ContainerStopped within the settle time after the removal of the cgroup makes the report say `poststop`.
+ *   - Mode `off` refuses with NotReady, not Busy: nobody holds anything, and waiting does not help.
+ *   - Nothing in a call that a hook makes waits for the disk: reports are written when the loop is idle.
+ *
+ * Errors are the errnos that bus-error.h names.
+ */
+#pragma once
+
+#include <systemd/sd-event.h>
+
+#include "registration.h"
+#include "state-dir.h"
+#include "target.h"
+#include "wish.h"
+
+struct manager;
+
+struct manager_listener {
+        void (*added)(void *userdata, const struct view *v);
+        void (*removed)(void *userdata, const struct view *v); /* still to be found while this runs */
+        void (*state_changed)(void *userdata, const struct view *v);
+        /* `object`: the path that the profile had; `report`: the file, "" when it could not be written. */
+        void (*finished)(void *userdata, const char *object, const char *report);
+        void (*mode_changed)(void *userdata, bool mode, bool effective_mode);
+};
+
+/* Takes none of its arguments over; all must outlive it. Mode and state are those of the state directory. */
+int manager_new(sd_event *event, struct engine *engine, struct state_dir *state, uint64_t settle_usec, struct manager **ret,
+        char **reterr);
+struct manager *manager_free(struct manager *m); /* see manager_stop_all(): reports not written by then are lost */
+DEFINE_CLEANUP(struct manager, manager_free)
+
+void manager_listen(struct manager *m, const struct manager_listener *listener, void *userdata);
+
+/* What a runtime's hook tells of a container. */
+struct container_request {
+        int pidfd;                          /* -1: not given; not taken over */
+        uint64_t pid;                       /* UINT64_MAX: not given */
+        const char *cgroup, *spec, *bundle; /* NULL: not given */
+        uint64_t deadline_us;               /* CLOCK_REALTIME; 0: not given */
+        struct wish wish;                   /* with the annotations taken; its contents are used up */
+        char *annotation_spec;              /* of org.memcgprof.profile among them, owned */
+};
+
+#define CONTAINER_REQUEST_NONE ((struct container_request){.pidfd = -1, .pid = UINT64_MAX})
+void container_request_done(struct container_request *c);
+
+int manager_register_container(
+        struct manager *m, const char *id, struct container_request *c, const struct view **ret, char **reterr);
+
+/* Unknown ids are fine. -EINVAL for what is no id. */
+int manager_container_stopped(struct manager *m, const char *id, char **reterr);
+
+/* spec: NULL for "auto". */
+int manager_start(struct manager *m, const char *target, const char *spec, const struct view **ret, char **reterr);
+
+/* -ENXIO when no profile has that object path. */
+int manager_stop(struct manager *m, const char *path, char **reterr);
+
+/* -ENXIO when the target is not profiled, -ENOENT when there is no such target. */
+int manager_get(struct manager *m, const char *target, const struct view **ret, char **reterr);
+
+/* The mode is in force even when saving it fails (-EIO). */
+int manager_set_mode(struct manager *m, const char *mode, char **reterr);
+
+const struct registry *manager_registry(const struct manager *m);
+struct engine *manager_engine(const struct manager *m);
+enum mode manager_mode(const struct manager *m);
+enum mode manager_effective_mode(const struct manager *m);
+
+/* Ends everything and writes every report that is owed before it returns: for the end of the daemon. */
+void manager_stop_all(struct manager *m);

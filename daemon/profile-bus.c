@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Interface org.memcgprof1.Profile; userdata is the view. Readings go through summaries, so that every way of asking gives the
+ * same figures. GetSites cannot say null: where live figures are not measured, bytes and calls are 0 and `blind` is true. The
+ * names in the dictionary are those of the document.
+ */
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "bus-error.h"
+#include "bus-filter.h"
+#include "bus-options.h"
+#include "bus.h"
+#include "report.h"
+
+static struct profile *profile_of(void *userdata) {
+        return ((struct view *)userdata)->registration->profile;
+}
+
+static int too_large(sd_bus_error *error) {
+        return bus_error_set(
+                error, -E2BIG, "The reply would be larger than 16 MiB; use Dump, or ask for less with the filter key 'limit'.");
+}
+
+/* Summaries */
+
+static int read_summary(sd_bus_message *m, void *userdata, struct summary **ret, sd_bus_error *error) {
+        _cleanup_free_ char *sentence = NULL;
+        _cleanup_(filter_done) struct filter filter = {0};
+        int r;
+
+        r = bus_filter_read(m, &filter, error);
+        if (r < 0)
+                return r;
+        r = profile_summary(profile_of(userdata), &filter, ret, &sentence);
+        return r < 0 ? bus_error_set(error, r, sentence) : 0;
+}
+
+static int read_summary_text(sd_bus_message *m, void *userdata, char **ret, sd_bus_error *error) {
+        _cleanup_(summary_freep) struct summary *summary = NULL;
+        _cleanup_(json_decrefp) json_t *document = NULL;
+        int r;
+
+        r = read_summary(m, userdata, &summary, error);
+        if (r < 0)
+                return r;
+        document = report_summary(summary);
+        *ret = document ? report_text(document) : NULL;
+        return *ret ? 0 : -ENOMEM;
+}
+
+static int method_get_summary(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_free_ char *text = NULL;
+        int r;
+
+        r = read_summary_text(m, userdata, &text, error);
+        if (r < 0)
+                return r;
+        if (strlen(text) > BUS_REPLY_MAX)
+                return too_large(error);
+        return sd_bus_reply_method_return(m, "s", text);
+}
+
+static int sealed_memfd(const char *text) {
+        _cleanup_close_ int fd = memfd_create("memcgprof-dump", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        size_t n = strlen(text);
+
+        if (fd < 0)
+                return -errno;
+        while (n > 0) {
+                ssize_t done = write(fd, text, n);
+
+                if (done < 0)
+                        return -errno;
+                text += done;
+                n -= (size_t)done;
+        }
+        if (lseek(fd, 0, SEEK_SET) < 0 || fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+                return -errno;
+        return TAKE_FD(fd);
+}
+
+static int method_dump(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_free_ char *text = NULL;
+        _cleanup_close_ int fd = -1;
+        const char *document;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &document);
+        if (r < 0)
+                return r;
+        if (streq(document, "stacks"))
+                return bus_error_set(
+                        error, -EOPNOTSUPP, "The document 'stacks' is not part of this version; ask for 'summary'.");
+        if (!streq(document, "summary"))
+                return sd_bus_error_setf(
+                        error, SD_BUS_ERROR_INVALID_ARGS, "There is no document '%.64s'; ask for 'summary'.", document);
+        r = read_summary_text(m, userdata, &text, error);
+        if (r < 0)
+                return r;
+        fd = sealed_memfd(text);
+        return fd < 0 ? fd : sd_bus_reply_method_return(m, "h", fd);
+}
+
+/* GetSites */
+
+static int append_more(sd_bus_message *m, const struct row *row) {
+        const struct tracker_counts *c = &row->counts;
+        int r;
+
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}{sv}{sv}", "key", "s", row->key, "blind", "b", !row->live_known,
+                        "allocated_bytes", "x", c->allocated_bytes, "allocated_calls", "x", c->allocated_calls, "freed_bytes",
+                        "x", c->freed_bytes, "freed_calls", "x", c->freed_calls);
+        if (r >= 0)
+                r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}", "written_off_bytes", "x", c->written_off_bytes,
+                        "untracked_bytes", "x", c->untracked_bytes, "estimated", "b", row->estimated, "error_bytes", "x",
+                        row->error_bytes);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int append_row(sd_bus_message *m, const struct row *row) {
+        const char *function = row->function ? row->function : "", *module = row->module ? row->module : "";
+        const char *type = row->type < _TYPE_MAX ? site_type_to_string(row->type) : "";
+        int r;
+
+        r = sd_bus_message_open_container(m, 'r', "sustssbxxba{sv}");
+        /* File and line are for kernels with allocation tags; without them the function and offset are the site. */
+        if (r >= 0)
+                r = sd_bus_message_append(m, "sustssbxxb", "", 0u, function, (uint64_t)row->offset, module, type, row->charged,
+                        row->live_known ? row_live_bytes(row) : INT64_C(0), row->live_known ? row_live_calls(row) : INT64_C(0),
+                        row->accurate);
+        if (r >= 0)
+                r = append_more(m, row);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+/* Upper bound of what a row takes in a message: its texts, and fixed members and names with their padding. */
+#define ROW_BYTES 512
+
+static size_t row_size(const struct row *row) {
+        return ROW_BYTES + strlen(row->key) + (row->function ? strlen(row->function) : 0) +
+               (row->module ? strlen(row->module) : 0);
+}
+
+static int append_rows(sd_bus_message *reply, const struct summary *summary) {
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'a', "(sustssbxxba{sv})");
+        for (size_t i = 0; r >= 0 && i < summary->n_rows; i++)
+                r = append_row(reply, summary->rows + i);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int method_get_sites(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(summary_freep) struct summary *summary = NULL;
+        size_t bytes = 0;
+        int r;
+
+        r = read_summary(m, userdata, &summary, error);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < summary->n_rows; i++)
+                bytes += row_size(summary->rows + i);
+        if (bytes > BUS_REPLY_MAX)
+                return too_large(error);
+        r = sd_bus_message_new_method_return(m, &reply);
+        if (r >= 0)
+                r = append_rows(reply, summary);
+        return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
+}
+
+static int method_reset(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        struct view *v = userdata;
+        int r;
+
+        r = bus_options_none(m, error);
+        if (r < 0)
+                return r;
+        if (v->registration->ended)
+                return bus_error_set(error, -ENODEV, "The profile has ended; a new baseline would have nothing to measure.");
+        r = profile_reset(v->registration->profile);
+        if (r < 0)
+                return bus_error_set(error, r, r == -ENODEV ? "The cgroup is gone; there is no new baseline to take." : NULL);
+        return sd_bus_reply_method_return(m, NULL);
+}
+
+/* Properties */
+
+static int property_text(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+        void *userdata, sd_bus_error *error) {
+        const struct view *v = userdata;
+        const struct registration *r = v->registration;
+        const char *value;
+
+        if (streq(property, "Kind"))
+                value = v->kind;
+        else if (streq(property, "Id"))
+                value = v->id;
+        else if (streq(property, "Cgroup"))
+                value = r->cgroup;
+        else if (streq(property, "Mode"))
+                value = mode_to_string(r->mode);
+        else
+                value = profile_state_to_string(profile_state(r->profile));
+        return sd_bus_message_append(reply, "s", value);
+}
+
+static int property_cgroup_id(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+        void *userdata, sd_bus_error *error) {
+        return sd_bus_message_append(reply, "t", ((struct view *)userdata)->registration->cgroup_id);
+}
+
+static int property_totals(sd_bus *bus, const char *path, const char *interface, const char *property, sd_bus_message *reply,
+        void *userdata, sd_bus_error *error) {
+        struct profile_totals totals;
+        int r;
+
+        r = profile_totals(profile_of(userdata), &totals);
+        if (r < 0)
+                return bus_error_set(error, r, NULL);
+        if (streq(property, "LostEvents"))
+                return sd_bus_message_append(reply, "t", totals.lost);
+        return sd_bus_message_append(reply, "x", streq(property, "LiveBytes") ? totals.live_bytes : totals.live_calls);
+}
+
+int profile_object_find(
+        sd_bus *bus, const char *path, const char *interface, void *userdata, void **ret_found, sd_bus_error *error) {
+        struct view *v = registry_by_path(manager_registry(userdata), path);
+
+        if (!v)
+                return 0;
+        *ret_found = v;
+        return 1;
+}
+
+#define CONSTANT SD_BUS_VTABLE_PROPERTY_CONST
+#define CHANGES SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
+/* Each of these reads the kernel's tables: they are given when asked for by name, and not with every GetAll. */
+#define ON_REQUEST SD_BUS_VTABLE_PROPERTY_EXPLICIT
+
+const sd_bus_vtable profile_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_PROPERTY("Kind", "s", property_text, 0, CONSTANT),
+        SD_BUS_PROPERTY("Id", "s", property_text, 0, CONSTANT),
+        SD_BUS_PROPERTY("Cgroup", "s", property_text, 0, CONSTANT),
+        SD_BUS_PROPERTY("State", "s", property_text, 0, CHANGES),
+        SD_BUS_PROPERTY("Mode", "s", property_text, 0, CHANGES),
+        SD_BUS_PROPERTY("CgroupId", "t", property_cgroup_id, 0, CONSTANT),
+        SD_BUS_PROPERTY("LiveBytes", "x", property_totals, 0, ON_REQUEST),
+        SD_BUS_PROPERTY("LiveCalls", "x", property_totals, 0, ON_REQUEST),
+        SD_BUS_PROPERTY("LostEvents", "t", property_totals, 0, ON_REQUEST),
+        SD_BUS_METHOD_WITH_ARGS("GetSummary", SD_BUS_ARGS("a{sv}", filter), SD_BUS_RESULT("s", json), method_get_summary, 0),
+        SD_BUS_METHOD_WITH_ARGS(
+                "GetSites", SD_BUS_ARGS("a{sv}", filter), SD_BUS_RESULT("a(sustssbxxba{sv})", sites), method_get_sites, 0),
+        SD_BUS_METHOD_WITH_ARGS("Dump", SD_BUS_ARGS("s", document, "a{sv}", filter), SD_BUS_RESULT("h", fd), method_dump, 0),
+        SD_BUS_METHOD_WITH_ARGS("Reset", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_reset, 0),
+        SD_BUS_VTABLE_END,
+};

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The registry: which profiles there are, under which names they are seen, and who asked for each. Pure bookkeeping: no bus,
+ * no loop, no kernel.
+ *
+ * Invariants: one registration per memory cgroup; each has at least one view; no two views share an object path, and an object
+ * path belongs to the registration that took it last (container ids repeat over runtimes' roots: the newer one wins).
+ */
+#pragma once
+
+#include "process.h"
+#include "profile.h"
+
+#define VIEWS_MAX 8       /* names for one cgroup: its containers and its path */
+#define REQUESTERS_MAX 16 /* "hook", "bus:container:ID", "bus:cgroup:PATH", ... */
+
+struct registration;
+struct watch;
+
+/* One name of a profile: an object on the bus. */
+struct view {
+        struct registration *registration;
+        const char *kind; /* "container" or "cgroup" */
+        char *name;       /* container id, or path of the cgroup, as it came */
+        char *id;         /* the same for people and for the bus: escaped */
+        char *path;       /* object path */
+};
+
+struct registration {
+        void *owner; /* the manager, for event handlers */
+        struct profile *profile;
+        struct watch *watch;
+        struct process init; /* of the container; NONE when it was not named */
+        uint64_t cgroup_id;
+        char *cgroup;   /* escaped path */
+        enum mode mode; /* in force when it began */
+
+        struct view *views[VIEWS_MAX];
+        size_t n_views;
+        char *requesters[REQUESTERS_MAX];
+        size_t n_requesters;
+
+        bool ended;
+        const char *end_source; /* see struct report_end */
+        int64_t end_us;         /* CLOCK_REALTIME */
+        int64_t oom_kills;      /* last good reading, -1: none */
+        bool reported;          /* the final report was taken */
+        char *report;           /* its path, once written */
+};
+
+struct registry {
+        struct registration **items;
+        size_t n;
+};
+
+void registry_done(struct registry *g); /* must be empty */
+
+/* Takes `r` over on success. -ENOMEM. */
+int registry_add(struct registry *g, struct registration *r);
+void registry_remove(struct registry *g, struct registration *r); /* gives it back to the caller */
+
+struct registration *registry_by_cgroup(const struct registry *g, uint64_t cgroup_id);
+struct view *registry_by_path(const struct registry *g, const char *path);
+
+/*
+ * The view of a container: by its whole id (raw, or escaped as the bus shows it), else by a prefix of at least 12 hex digits
+ * that only one has. NULL when none.
+ */
+struct view *registry_by_container(const struct registry *g, const char *id);
+
+/* The view of a cgroup by its path (normal form, raw or escaped), also when the directory is gone. */
+struct view *registry_by_cgroup_path(const struct registry *g, const char *path);
+
+/* A registration without views around `profile`, which it takes over on success. -ENOMEM. */
+int registration_new(struct profile *profile, struct registration **ret);
+struct registration *registration_free(struct registration *r);
+DEFINE_CLEANUP(struct registration, registration_free)
+
+struct view *registration_view(const struct registration *r, const char *kind, const char *name);
+
+/* Adds a view, or finds it: 1 when it is new, 0 when it was there, -E2BIG when there are VIEWS_MAX, -ENOMEM. */
+int registration_add_view(struct registration *r, const char *kind, const char *name, struct view **ret);
+
+/* Takes a view away; the caller frees it with view_free(). */
+void registration_remove_view(struct registration *r, struct view *v);
+struct view *view_free(struct view *v);
+
+/* Adds a requester unless it is there. -E2BIG, -ENOMEM. */
+int registration_add_requester(struct registration *r, const char *requester);
+void registration_drop_requester(struct registration *r, const char *requester);

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The inner side of kernel.h: where the probes look, as parameters. Private to kernel.c, kernel-calls.c and their tests.
+ */
+#pragma once
+
+#include "cgroup.h"
+#include "kernel.h"
+
+/* What only the running kernel can answer. Each returns 0 or a negative errno. */
+struct kernel_calls {
+        /* Loads the smallest possible tracing program and throws it away. */
+        int (*load_program)(void);
+
+        /* Attaches an empty fentry program to the function with that BTF id and detaches it at once. */
+        int (*attach_fentry)(uint32_t function);
+
+        int (*memory_layout)(enum cgroup_layout *ret, char **reterr);
+
+        /* The allocinfo ioctl CONTENT_ID on an open file. */
+        int (*allocinfo_content_id)(int fd, uint64_t *ret);
+};
+
+extern const struct kernel_calls kernel_calls_live;
+
+/* As support_probe, with files below `root` ("" for the machine's own) and with these calls. */
+int support_probe_at(const char *root, const struct kernel_calls *calls, struct support **ret);

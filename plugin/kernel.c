@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What this machine supports: one table of probes, each with a sentence for people.
+ *
+ * Invariants: a probe never fails, it answers; every answer has a reason; nothing is judged by the kernel's version; nothing on
+ * the host is changed, not even for the time of the probe, but for an empty program on a function that exists for tests.
+ */
+#include <fcntl.h>
+#include <sys/utsname.h>
+
+#include "kernel-probe.h"
+#include "ktypes.h"
+#include "symbol.h"
+#include "text.h"
+
+#define SMALL_FILE_MAX (64 * 1024)
+#define FENTRY_TEST "bpf_fentry_test1" /* a function that the kernel has for trying fentry on */
+#define NO_BTF "not known, because the kernel's type information (BTF) cannot be read"
+
+struct context {
+        const char *root;
+        const struct kernel_calls *calls;
+        struct ktypes *types; /* NULL when BTF cannot be read */
+        int types_error;
+};
+
+struct verdict {
+        bool available;
+        char *reason; /* NULL: out of memory */
+};
+
+static struct verdict _printf_(2, 3) verdict(bool available, const char *fmt, ...) {
+        struct verdict v = {.available = available};
+        va_list ap;
+
+        va_start(ap, fmt);
+        if (vasprintf(&v.reason, fmt, ap) < 0)
+                v.reason = NULL;
+        va_end(ap);
+        return v;
+}
+
+/* Reads a small file below the root, without the newline at its end. */
+static int read_small(const struct context *c, const char *path, char **ret) {
+        _cleanup_free_ char *full = format("%s%s", c->root, path);
+        size_t len;
+        int r;
+
+        if (!full)
+                return -ENOMEM;
+        r = text_read_file(AT_FDCWD, full, SMALL_FILE_MAX, ret, &len);
+        if (r >= 0 && len > 0 && (*ret)[len - 1] == '\n')
+                (*ret)[len - 1] = '\0';
+        return r;
+}
+
+static struct verdict probe_btf(const struct context *c, const char *argument) {
+        if (c->types)
+                return verdict(true, "/sys/kernel/btf/vmlinux describes this kernel's types");
+        if (c->types_error == -ENOENT)
+                return verdict(
+                        false, "/sys/kernel/btf/vmlinux does not exist: the kernel was built without CONFIG_DEBUG_INFO_BTF");
+        if (c->types_error == -EINVAL)
+                return verdict(false, "/sys/kernel/btf/vmlinux is in a format that this version cannot read");
+        return verdict(false, "/sys/kernel/btf/vmlinux cannot be read: %s", strerror(-c->types_error));
+}
+
+static struct verdict probe_bpf(const struct context *c, const char *argument) {
+        _cleanup_free_ char *lockdown = NULL;
+        int r = c->calls->load_program();
+
+        if (r == -ENOSYS)
+                return verdict(false, "the kernel was built without CONFIG_BPF_SYSCALL");
+        if (r == -EPERM || r == -EACCES)
+                return verdict(false, "the kernel refused to load a BPF program: run as root, or with CAP_BPF and CAP_PERFMON");
+        if (r < 0)
+                return verdict(false, "the kernel refused to load a BPF program: %s", strerror(-r));
+        if (read_small(c, "/sys/kernel/security/lockdown", &lockdown) >= 0 && strstr(lockdown, "[confidentiality]"))
+                return verdict(false, "kernel lockdown (confidentiality) forbids BPF programs to read the kernel's memory");
+        return verdict(true, "a BPF program could be loaded");
+}
+
+static struct verdict probe_tracepoint(const struct context *c, const char *name) {
+        _cleanup_free_ char *type = format("btf_trace_%s", name);
+
+        if (!type)
+                return (struct verdict){0};
+        if (!c->types)
+                return verdict(false, NO_BTF);
+        if (!ktypes_has_typedef(c->types, type))
+                return verdict(false, "this kernel has no tracepoint %s", name);
+        return verdict(true, "this kernel has the tracepoint %s", name);
+}
+
+static struct verdict probe_kfunc(const struct context *c, const char *name) {
+        if (!c->types)
+                return verdict(false, NO_BTF);
+        if (!ktypes_function(c->types, name))
+                return verdict(false, "this kernel has no function %s for BPF programs; it is done without", name);
+        return verdict(true, "this kernel has the function %s for BPF programs", name);
+}
+
+static struct verdict probe_fentry(const struct context *c, const char *argument) {
+        uint32_t function;
+        int r;
+
+        if (!c->types)
+                return verdict(false, NO_BTF);
+        function = ktypes_function(c->types, FENTRY_TEST);
+        if (!function)
+                return verdict(false, "not known: this kernel lacks the function " FENTRY_TEST " that it would be tried on");
+        r = c->calls->attach_fentry(function);
+        if (r == -EPERM || r == -EACCES)
+                return verdict(false, "the kernel refused an fentry program on " FENTRY_TEST ": its policy, or missing rights");
+        if (r < 0)
+                return verdict(false, "the kernel refused an fentry program on " FENTRY_TEST ": %s", strerror(-r));
+        return verdict(true, "an fentry program could be attached to " FENTRY_TEST "; this version does not use any");
+}
+
+/* True when the words of the kernel's command line have cgroup.memory= with nokmem among its values. */
+static bool boots_without_kmem(const struct context *c) {
+        _cleanup_free_ char *line = NULL;
+        char *save = NULL, *inner = NULL;
+
+        if (read_small(c, "/proc/cmdline", &line) < 0)
+                return false;
+        for (char *word = strtok_r(line, " \n", &save); word; word = strtok_r(NULL, " \n", &save)) {
+                if (!startswith(word, "cgroup.memory="))
+                        continue;
+                for (char *value = strtok_r(strchr(word, '=') + 1, ",", &inner); value; value = strtok_r(NULL, ",", &inner))
+                        if (streq(value, "nokmem"))
+                                return true;
+        }
+        return false;
+}
+
+static struct verdict probe_memory_cgroup(const struct context *c, const char *argument) {
+        static const char *const where[] = {
+                [CGROUP_V1] = "cgroup v1",
+                [CGROUP_HYBRID] = "cgroup v1, with a v2 hierarchy beside it",
+                [CGROUP_V2] = "cgroup v2",
+        };
+        _cleanup_free_ char *sentence = NULL;
+        enum cgroup_layout layout;
+        int r;
+
+        r = c->calls->memory_layout(&layout, &sentence);
+        if (r < 0)
+                return verdict(false, "%s", sentence ?: strerror(-r));
+        if (boots_without_kmem(c))
+                return verdict(true,
+                        "the memory controller is on %s, but the kernel was booted with cgroup.memory=nokmem: it charges no "
+                        "kernel "
+                        "memory, so all of it shows as uncharged",
+                        where[layout]);
+        return verdict(true, "the memory controller is on %s", where[layout]);
+}
+
+static struct verdict probe_kallsyms(const struct context *c, const char *argument) {
+        _cleanup_(symbols_freep) struct symbols *symbols = NULL;
+        _cleanup_free_ char *path = format("%s/proc/kallsyms", c->root), *restriction = NULL, *sentence = NULL;
+        int r;
+
+        if (!path)
+                return (struct verdict){0};
+        r = symbols_load(path, &symbols, &sentence);
+        if (r >= 0)
+                return verdict(true, "/proc/kallsyms names %zu functions", symbols_count(symbols));
+        if (r != -EACCES || access(path, R_OK) < 0)
+                return verdict(false, "%s", sentence ?: strerror(-r));
+        if (read_small(c, "/proc/sys/kernel/kptr_restrict", &restriction) < 0)
+                restriction = strdup("not readable");
+        return verdict(false,
+                "/proc/kallsyms hides the addresses from this process (kernel.kptr_restrict is %s): run as root, or with "
+                "CAP_SYSLOG where it is below 2",
+                restriction ?: "unknown");
+}
+
+static struct verdict probe_alloc_tags(const struct context *c, const char *argument) {
+        if (!c->types)
+                return verdict(false, NO_BTF);
+        /* The field, not the type: struct alloc_tag is there without the feature too. */
+        if (!ktypes_has_member(c->types, "task_struct", "alloc_tag"))
+                return verdict(false, "the kernel was built without CONFIG_MEM_ALLOC_PROFILING: sites are functions with "
+                                      "offsets, not file and line");
+        return verdict(true, "the kernel was built with CONFIG_MEM_ALLOC_PROFILING; this version does not use its tags yet");
+}
+
+static int open_allocinfo(const struct context *c) {
+        _cleanup_free_ char *path = format("%s/proc/allocinfo", c->root);
+        int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+
+        return fd >= 0 ? fd : path ? -errno : -ENOMEM;
+}
+
+static struct verdict no_allocinfo(int error) {
+        if (error == -ENOENT)
+                return verdict(
+                        false, "/proc/allocinfo does not exist: the kernel has no allocation profiling, or it was shut down");
+        if (error == -EACCES || error == -EPERM)
+                return verdict(false, "/proc/allocinfo exists, but only root may read it");
+        return verdict(false, "/proc/allocinfo cannot be opened: %s", strerror(-error));
+}
+
+static struct verdict probe_allocinfo(const struct context *c, const char *argument) {
+        _cleanup_close_ int fd = open_allocinfo(c);
+
+        return fd < 0 ? no_allocinfo(fd) : verdict(true, "/proc/allocinfo can be read; this version does not use it yet");
+}
+
+static struct verdict probe_allocinfo_ioctl(const struct context *c, const char *argument) {
+        _cleanup_close_ int fd = open_allocinfo(c);
+        uint64_t id;
+        int r;
+
+        if (fd < 0)
+                return no_allocinfo(fd);
+        r = c->calls->allocinfo_content_id(fd, &id);
+        if (r == -ENOTTY)
+                return verdict(false, "/proc/allocinfo has no ioctl on this kernel: only its text can be read");
+        if (r < 0)
+                return verdict(false, "the ioctl of /proc/allocinfo failed: %s", strerror(-r));
+        return verdict(true, "the ioctl of /proc/allocinfo answers (content id %llu)", (unsigned long long)id);
+}
+
+static struct verdict probe_mem_profiling(const struct context *c, const char *argument) {
+        _cleanup_free_ char *value = NULL, *shown = NULL;
+        int r;
+
+        r = read_small(c, "/proc/sys/vm/mem_profiling", &value);
+        if (r == -ENOENT)
+                return verdict(false, "there is no sysctl vm.mem_profiling: the kernel has no allocation profiling");
+        if (r < 0)
+                return verdict(false, "the sysctl vm.mem_profiling cannot be read: %s", strerror(-r));
+        if (streq(value, "1"))
+                return verdict(true, "the sysctl vm.mem_profiling is 1: the kernel counts its allocations");
+        shown = text_escape(value, strlen(value), 16);
+        return verdict(false, "the sysctl vm.mem_profiling is %s: the kernel does not count; memcgprof never changes it",
+                shown ?: "?");
+}
+
+static struct verdict probe_fixed(const struct context *c, const char *reason) {
+        return verdict(false, "%s", reason);
+}
+
+#define NOT_YET "not part of this version"
+
+static const struct probe {
+        const char *name;
+        struct verdict (*answer)(const struct context *c, const char *argument);
+        const char *argument;
+        bool needed; /* the engine cannot work without it */
+} probes[] = {
+        {"btf", probe_btf, NULL, true},
+        {"bpf", probe_bpf, NULL, true},
+        {"memory_cgroup", probe_memory_cgroup, NULL, true},
+        {"tracepoint.kmalloc", probe_tracepoint, "kmalloc", true},
+        {"tracepoint.kmem_cache_alloc", probe_tracepoint, "kmem_cache_alloc", true},
+        {"tracepoint.kfree", probe_tracepoint, "kfree", true},
+        {"tracepoint.kmem_cache_free", probe_tracepoint, "kmem_cache_free", true},
+        {"tracepoint.mm_page_alloc", probe_tracepoint, "mm_page_alloc", true},
+        {"tracepoint.mm_page_free", probe_tracepoint, "mm_page_free", true},
+        {"tracepoint.percpu_alloc_percpu", probe_tracepoint, "percpu_alloc_percpu", true},
+        {"tracepoint.percpu_free_percpu", probe_tracepoint, "percpu_free_percpu", true},
+        {"kfunc.bpf_local_irq_save", probe_kfunc, "bpf_local_irq_save", false},
+        {"kfunc.bpf_get_kmem_cache", probe_kfunc, "bpf_get_kmem_cache", false},
+        {"kallsyms", probe_kallsyms, NULL, false},
+        {"fentry", probe_fentry, NULL, false},
+        {"alloc_tags", probe_alloc_tags, NULL, false},
+        {"allocinfo", probe_allocinfo, NULL, false},
+        {"allocinfo_ioctl", probe_allocinfo_ioctl, NULL, false},
+        {"vm.mem_profiling", probe_mem_profiling, NULL, false},
+        {"tracepoint.alloc_tag_mem_alloced", probe_tracepoint, "alloc_tag_mem_alloced", false},
+        {"memcg_interface", probe_fixed,
+                "no kernel known to this version profiles allocations per memory cgroup by itself: it is done with BPF "
+                "programs",
+                false},
+        {"multi", probe_fixed, NOT_YET ": one group at a time", false},
+        {"stacks", probe_fixed, NOT_YET, false},
+        {"units", probe_fixed, NOT_YET, false},
+};
+
+static int run_probes(const struct context *c, struct support *s) {
+        s->items = calloc(ELEMENTS(probes), sizeof *s->items);
+        if (!s->items)
+                return -ENOMEM;
+        s->backend = "bpf-tracepoints";
+        for (size_t i = 0; i < ELEMENTS(probes); i++) {
+                struct verdict v = probes[i].answer(c, probes[i].argument);
+
+                if (!v.reason)
+                        return -ENOMEM;
+                s->items[s->n_items++] = (struct support_item){
+                        .name = probes[i].name,
+                        .available = v.available,
+                        .reason = v.reason,
+                };
+                if (probes[i].needed && !v.available)
+                        s->backend = "none";
+        }
+        s->alloc_tags = support_find(s, "alloc_tags")->available;
+        return 0;
+}
+
+int support_probe_at(const char *root, const struct kernel_calls *calls, struct support **ret) {
+        _cleanup_(support_freep) struct support *s = calloc(1, sizeof *s);
+        _cleanup_(ktypes_freep) struct ktypes *types = NULL;
+        _cleanup_free_ char *path = format("%s/sys/kernel/btf/vmlinux", root);
+        struct context c = {.root = root, .calls = calls};
+        int r;
+
+        if (!s || !path)
+                return -ENOMEM;
+        s->release = strdup(kernel_release());
+        if (!s->release)
+                return -ENOMEM;
+        c.types_error = ktypes_load(path, &types);
+        if (c.types_error == -ENOMEM)
+                return -ENOMEM;
+        c.types = types;
+        r = run_probes(&c, s);
+        if (r < 0)
+                return r;
+        *ret = TAKE(s);
+        return 0;
+}
+
+int support_probe(struct support **ret) {
+        return support_probe_at("", &kernel_calls_live, ret);
+}
+
+struct support *support_free(struct support *s) {
+        if (!s)
+                return NULL;
+        for (size_t i = 0; i < s->n_items; i++)
+                free(s->items[i].reason);
+        free(s->items);
+        free(s->release);
+        free(s);
+        return NULL;
+}
+
+const struct support_item *support_find(const struct support *s, const char *name) {
+        for (size_t i = 0; i < s->n_items; i++)
+                if (streq(s->items[i].name, name))
+                        return &s->items[i];
+        return NULL;
+}
+
+const char *kernel_release(void) {
+        static struct utsname names;
+
+        if (!*names.release && uname(&names) < 0)
+                return "unknown";
+        return names.release;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The memcg's own counters: the truth that events are held against.
+ *
+ * v2: memory.current and memory.stat. v1: memory.usage_in_bytes, memory.kmem.usage_in_bytes and the total_ lines of
+ * memory.stat, which has no breakdown of kernel memory: what a kernel does not tell stays unknown, never 0. Bytes throughout.
+ */
+#pragma once
+
+#include "cgroup.h"
+
+enum memcg_counter {
+        MEMCG_CURRENT,
+        MEMCG_KERNEL,
+        MEMCG_SLAB,
+        MEMCG_PERCPU,
+        MEMCG_KERNEL_STACK,
+        MEMCG_PAGETABLES,
+        MEMCG_SOCK,
+        MEMCG_VMALLOC,
+        MEMCG_ZSWAP,
+        MEMCG_ANON,
+        MEMCG_FILE,
+        MEMCG_SHMEM,
+        _MEMCG_MAX
+};
+
+struct memcg_counters {
+        int64_t at_us;  /* CLOCK_REALTIME */
+        uint32_t known; /* bit per enum memcg_counter */
+        int64_t value[_MEMCG_MAX];
+};
+
+static inline bool memcg_knows(const struct memcg_counters *c, enum memcg_counter k) {
+        return c->known & (1u << k);
+}
+
+const char *memcg_counter_name(enum memcg_counter k); /* as in memory.stat; "current" for memory.current */
+const char *memcg_source(const struct cgroup *c);     /* "memory.stat" or "memory.kmem.usage_in_bytes" */
+
+/* Reads all counters. -ENODEV when the group is gone. */
+int memcg_read(const struct cgroup *c, struct memcg_counters *ret);
+
+/* Parses a memory.stat text of either version into `ret` (which the caller has zeroed). For memcg_read and its tests. */
+void memcg_parse_stat(const char *text, enum cgroup_layout layout, struct memcg_counters *ret);

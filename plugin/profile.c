@@ -1,0 +1,567 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One measurement from its baseline on: what the tracker counted since then, by site, beside what the memcg's own counters say.
+ */
+#include <time.h>
+
+#include "profile.h"
+#include "site.h"
+#include "summary.h"
+
+/* A symbol that is not in the table may belong to a module that was loaded since: look again, but not all the time. */
+#define RELOAD_INTERVAL_US (10 * 1000000)
+
+struct engine {
+        struct tracker *tracker;
+        struct cgroup_root *cgroups;
+        struct groups *groups;
+        struct symbols *symbols; /* NULL: not readable */
+        char *kallsyms;
+        int64_t loaded_us;
+};
+
+/* What the tracker counted for one site; `address` and type and charged identify it. */
+struct measure {
+        uint64_t address; /* of the naming function + offset; 0: not known */
+        enum site_type type;
+        bool charged, live_known, estimated;
+        struct symbol symbol;
+        struct tracker_counts counts;
+        int64_t error_bytes;
+};
+
+struct measures {
+        struct measure *items; /* sorted by compare_measures() */
+        size_t n;
+        int64_t irq_bytes, freed_unmatched;
+        int64_t lost[_LOSS_MAX];
+};
+
+struct profile {
+        struct engine *engine;
+        struct cgroup *cgroup;
+        struct profile_label label;
+        unsigned group;
+        enum profile_state state;
+        int64_t started_us, reset_us;
+        struct memcg_counters baseline, last; /* last: latest good reading */
+        int64_t baseline_drift;               /* between the readings around the moment of arming */
+        bool gone;                            /* `last` is final */
+        struct measures base;                 /* at the last reset; empty before */
+};
+
+static int64_t now_us(clockid_t clock) {
+        struct timespec t;
+
+        clock_gettime(clock, &t);
+        return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
+}
+
+/* ---- engine ---------------------------------------------------------------------------------------------------------------
+ */
+
+static void load_symbols(struct engine *e) {
+        struct symbols *s;
+
+        e->loaded_us = now_us(CLOCK_MONOTONIC);
+        if (symbols_load(e->kallsyms, &s, NULL) < 0)
+                return;
+        symbols_free(e->symbols);
+        e->symbols = s;
+}
+
+int engine_new(struct tracker *tracker, const char *kallsyms, struct engine **ret, char **reterr) {
+        _cleanup_(engine_freep) struct engine *e = calloc(1, sizeof(*e));
+        int r;
+
+        if (!e)
+                return -ENOMEM;
+        r = cgroup_root_new(&e->cgroups, reterr);
+        if (r < 0)
+                return r;
+        e->groups = groups_new();
+        e->kallsyms = strdup(kallsyms);
+        if (!e->groups || !e->kallsyms)
+                return -ENOMEM;
+        load_symbols(e);
+        e->tracker = tracker;
+        *ret = TAKE(e);
+        return 0;
+}
+
+struct engine *engine_free(struct engine *e) {
+        if (!e)
+                return NULL;
+        tracker_free(e->tracker);
+        cgroup_root_free(e->cgroups);
+        groups_free(e->groups);
+        symbols_free(e->symbols);
+        free(e->kallsyms);
+        free(e);
+        return NULL;
+}
+
+const struct cgroup_root *engine_cgroups(const struct engine *e) {
+        return e->cgroups;
+}
+
+struct groups *engine_groups(const struct engine *e) {
+        return e->groups;
+}
+
+const char *engine_backend(const struct engine *e) {
+        return e->tracker->ops->backend;
+}
+
+void engine_clean(struct engine *e) {
+        e->tracker->ops->clean(e->tracker);
+}
+
+/* ---- label and state ------------------------------------------------------------------------------------------------------
+ */
+
+void profile_label_done(struct profile_label *l) {
+        free(l->id);
+        free(l->pod_namespace);
+        free(l->pod_name);
+        free(l->pod_uid);
+        free(l->container_name);
+        free(l->image);
+        *l = (struct profile_label){};
+}
+
+static int copy_string(const char *from, char **to) {
+        *to = from ? strdup(from) : NULL;
+        return from && !*to ? -ENOMEM : 0;
+}
+
+static int copy_label(const struct profile_label *from, struct profile_label *to) {
+        struct profile_label l = *from;
+        int r = 0;
+
+        r |= copy_string(from->id, &l.id);
+        r |= copy_string(from->pod_namespace, &l.pod_namespace);
+        r |= copy_string(from->pod_name, &l.pod_name);
+        r |= copy_string(from->pod_uid, &l.pod_uid);
+        r |= copy_string(from->container_name, &l.container_name);
+        r |= copy_string(from->image, &l.image);
+        if (r) {
+                profile_label_done(&l);
+                return -ENOMEM;
+        }
+        *to = l;
+        return 0;
+}
+
+const char *profile_state_to_string(enum profile_state s) {
+        static const char *const names[] = {[PROFILE_WAITING] = "waiting",
+                [PROFILE_ACTIVE] = "active",
+                [PROFILE_SUSPENDED] = "suspended",
+                [PROFILE_ENDED] = "ended",
+                [PROFILE_FAILED] = "failed"};
+
+        return names[s];
+}
+
+const struct cgroup *profile_cgroup(const struct profile *p) {
+        return p->cgroup;
+}
+
+struct profile_label *profile_label(struct profile *p) {
+        return &p->label;
+}
+
+enum profile_state profile_state(const struct profile *p) {
+        return p->state;
+}
+
+/* ---- life -----------------------------------------------------------------------------------------------------------------
+ */
+
+static int64_t kernel_of(const struct memcg_counters *c) {
+        if (!memcg_knows(c, MEMCG_KERNEL))
+                return 0;
+        /* zswap is billed without an allocation of the container's: kept out of what has to be explained */
+        return c->value[MEMCG_KERNEL] - (memcg_knows(c, MEMCG_ZSWAP) ? c->value[MEMCG_ZSWAP] : 0);
+}
+
+/* Arms the group between two readings of the memcg: the truth's baseline lies between them. */
+static int arm(struct profile *p, char **reterr) {
+        struct tracker *t = p->engine->tracker;
+        struct memcg_counters after;
+        int r;
+
+        r = memcg_read(p->cgroup, &p->baseline);
+        if (r < 0)
+                return fail(reterr, r, "The counters of the cgroup %s cannot be read: %s.", p->cgroup->path, strerror(-r));
+        r = t->ops->begin(t, p->cgroup, &p->group, reterr);
+        if (r < 0)
+                return r;
+        if (memcg_read(p->cgroup, &after) >= 0) {
+                p->baseline_drift = llabs(kernel_of(&after) - kernel_of(&p->baseline));
+                p->baseline = after;
+        }
+        p->last = p->baseline;
+        return 0;
+}
+
+int profile_start(struct engine *e, struct cgroup *cgroup, struct profile_label *label, struct profile **ret, char **reterr) {
+        _cleanup_free_ struct profile *p = calloc(1, sizeof(*p));
+        int r;
+
+        if (!p)
+                return -ENOMEM;
+        p->engine = e;
+        p->cgroup = cgroup;
+        p->started_us = now_us(CLOCK_REALTIME);
+        r = arm(p, reterr);
+        if (r < 0)
+                return r;
+        p->label = *label;
+        *label = (struct profile_label){};
+        p->state = PROFILE_ACTIVE;
+        *ret = TAKE(p);
+        return 0;
+}
+
+struct profile *profile_free(struct profile *p) {
+        if (!p)
+                return NULL;
+        p->engine->tracker->ops->end(p->engine->tracker, p->group);
+        cgroup_free(p->cgroup);
+        profile_label_done(&p->label);
+        free(p->base.items);
+        free(p);
+        return NULL;
+}
+
+int profile_note_counters(struct profile *p) {
+        struct memcg_counters c;
+        int r;
+
+        if (p->gone)
+                return -ENODEV;
+        r = memcg_read(p->cgroup, &c);
+        if (r < 0) {
+                p->gone = r == -ENODEV;
+                return r;
+        }
+        p->last = c;
+        return 0;
+}
+
+void profile_mark_ended(struct profile *p) {
+        (void)profile_note_counters(p);
+        p->gone = true;
+        p->state = PROFILE_ENDED;
+}
+
+/* ---- measuring ------------------------------------------------------------------------------------------------------------
+ */
+
+static int compare_measures(const void *a, const void *b) {
+        const struct measure *x = a, *y = b;
+
+        if (x->address != y->address)
+                return x->address < y->address ? -1 : 1;
+        if (x->type != y->type)
+                return x->type < y->type ? -1 : 1;
+        return (int)x->charged - (int)y->charged;
+}
+
+static void add_counts(struct tracker_counts *a, const struct tracker_counts *b, int sign) {
+        a->allocated_bytes += sign * b->allocated_bytes;
+        a->allocated_calls += sign * b->allocated_calls;
+        a->freed_bytes += sign * b->freed_bytes;
+        a->freed_calls += sign * b->freed_calls;
+        a->written_off_bytes += sign * b->written_off_bytes;
+        a->written_off_calls += sign * b->written_off_calls;
+        a->untracked_bytes += sign * b->untracked_bytes;
+        a->untracked_calls += sign * b->untracked_calls;
+}
+
+/* Variances add, so errors add by squares. */
+static int64_t add_errors(int64_t a, int64_t b) {
+        return (int64_t)__builtin_llround(__builtin_sqrt((double)a * (double)a + (double)b * (double)b));
+}
+
+static void merge_measures(struct measures *m) {
+        size_t n = 0;
+
+        qsort(m->items, m->n, sizeof(struct measure), compare_measures);
+        for (size_t i = 0; i < m->n; i++) {
+                struct measure *last = n > 0 ? &m->items[n - 1] : NULL;
+
+                if (!last || compare_measures(last, &m->items[i]) != 0) {
+                        m->items[n++] = m->items[i];
+                        continue;
+                }
+                add_counts(&last->counts, &m->items[i].counts, 1);
+                last->error_bytes = add_errors(last->error_bytes, m->items[i].error_bytes);
+                last->live_known = last->live_known && m->items[i].live_known;
+        }
+        m->n = n;
+}
+
+/* Resolves rows to measures; slab backing pages are left out, their objects are counted. Returns how many names were missing.
+ */
+static size_t name_rows(const struct symbols *symbols, const struct tracker_sample *sample, struct measures *m) {
+        size_t missing = 0;
+
+        m->n = 0;
+        for (size_t i = 0; i < sample->n_rows; i++) {
+                const struct tracker_row *row = &sample->rows[i];
+                struct site site;
+
+                site_resolve(symbols, row->frames, row->n_frames, &site);
+                if (site.slab_backing && (row->type == TYPE_PAGE || row->type == TYPE_USER))
+                        continue;
+                if (!site.symbol.name && row->n_frames > 0)
+                        missing++;
+                m->items[m->n++] = (struct measure){
+                        .address = site.symbol.name ? site.symbol.start + site.symbol.offset : 0,
+                        .type = row->type,
+                        .charged = row->charged,
+                        .live_known = row->live_known,
+                        .estimated = row->estimated,
+                        .symbol = site.symbol,
+                        .counts = row->counts,
+                        .error_bytes = row->error_bytes,
+                };
+        }
+        merge_measures(m);
+        return missing;
+}
+
+/* Everything since the group began; symbols' names point into the engine's table. */
+static int measure(struct profile *p, struct measures *ret) {
+        _cleanup_(tracker_sample_done) struct tracker_sample sample = {};
+        struct engine *e = p->engine;
+        struct measures m = {};
+        int r;
+
+        r = e->tracker->ops->read(e->tracker, p->group, &sample);
+        if (r < 0)
+                return r;
+        m.items = calloc(sample.n_rows + 1, sizeof(struct measure));
+        if (!m.items)
+                return -ENOMEM;
+        if (name_rows(e->symbols, &sample, &m) > 0 && now_us(CLOCK_MONOTONIC) - e->loaded_us > RELOAD_INTERVAL_US) {
+                load_symbols(e);
+                (void)name_rows(e->symbols, &sample, &m);
+        }
+        m.irq_bytes = sample.irq_bytes;
+        m.freed_unmatched = sample.freed_unmatched_bytes;
+        memcpy(m.lost, sample.lost, sizeof(m.lost));
+        *ret = m;
+        return 0;
+}
+
+/* Both sorted alike; a site of the base is always among the newer ones, unless it was renamed by a reload of symbols. */
+static void subtract_base(struct measures *m, const struct measures *base) {
+        for (size_t i = 0; i < base->n; i++) {
+                struct measure *found = bsearch(&base->items[i], m->items, m->n, sizeof(struct measure), compare_measures);
+
+                if (!found)
+                        continue;
+                add_counts(&found->counts, &base->items[i].counts, -1);
+                found->error_bytes = add_errors(found->error_bytes, base->items[i].error_bytes);
+        }
+        m->irq_bytes -= base->irq_bytes;
+        m->freed_unmatched -= base->freed_unmatched;
+        for (size_t i = 0; i < _LOSS_MAX; i++)
+                m->lost[i] -= base->lost[i];
+}
+
+int profile_reset(struct profile *p) {
+        struct measures m;
+        int r;
+
+        if (p->gone)
+                return -ENODEV;
+        r = measure(p, &m);
+        if (r < 0)
+                return r;
+        r = profile_note_counters(p);
+        if (r < 0) {
+                free(m.items);
+                return r;
+        }
+        free(p->base.items);
+        p->base = m;
+        p->baseline = p->last;
+        p->baseline_drift = 0;
+        p->reset_us = now_us(CLOCK_REALTIME);
+        return 0;
+}
+
+/* ---- summary --------------------------------------------------------------------------------------------------------------
+ */
+
+static int64_t live_bytes(const struct tracker_counts *c) {
+        return c->allocated_bytes - c->freed_bytes - c->written_off_bytes - c->untracked_bytes;
+}
+
+static int fill_row(const struct measure *m, struct row *row) {
+        const char *function = m->symbol.name, *module = m->symbol.module ?: "";
+
+        *row = (struct row){
+                .offset = m->symbol.offset,
+                .type = m->type,
+                .charged = m->charged,
+                .live_known = m->live_known,
+                .estimated = m->estimated,
+                .accurate = !m->estimated && !m->counts.written_off_calls && !m->counts.untracked_calls,
+                .error_bytes = m->error_bytes,
+                .counts = m->counts,
+        };
+        row->key = site_key(function, m->symbol.offset, module);
+        row->function = function ? strdup(function) : NULL;
+        row->module = function ? strdup(module) : NULL;
+        return row->key && (!function || (row->function && row->module)) ? 0 : -ENOMEM;
+}
+
+static int fill_rows(const struct measures *m, struct summary *s) {
+        s->rows = calloc(m->n + 1, sizeof(struct row));
+        if (!s->rows)
+                return -ENOMEM;
+        for (size_t i = 0; i < m->n; i++) {
+                const struct tracker_counts *c = &m->items[i].counts;
+
+                if (!c->allocated_calls && !c->allocated_bytes && !live_bytes(c))
+                        continue; /* nothing since the reset */
+                s->n_rows++;
+                if (fill_row(&m->items[i], &s->rows[s->n_rows - 1]) < 0)
+                        return -ENOMEM;
+        }
+        return 0;
+}
+
+static void add_totals(const struct measures *m, struct summary *s) {
+        for (size_t i = 0; i < m->n; i++) {
+                const struct measure *item = &m->items[i];
+                struct lens *lens = item->charged ? &s->charged : &s->uncharged;
+
+                if (item->type == TYPE_USER)
+                        continue; /* sampled: the totals of user pages come from the memcg */
+                add_counts(&s->totals, &item->counts, 1);
+                lens->by_type[item->type] += live_bytes(&item->counts);
+                lens->kernel_bytes += live_bytes(&item->counts);
+                s->live_known = s->live_known && item->live_known;
+        }
+        for (enum site_type type = 0; type < _TYPE_MAX; type++)
+                s->charged.known[type] = s->uncharged.known[type] = s->live_known && type != TYPE_USER && type != TYPE_VMALLOC;
+        s->irq_bytes = m->irq_bytes;
+        s->freed_unmatched = m->freed_unmatched;
+}
+
+static void add_user_total(const struct profile *p, struct summary *s) {
+        const uint32_t both = 1u << MEMCG_ANON | 1u << MEMCG_FILE;
+        const struct memcg_counters *b = &p->baseline, *n = &p->last;
+
+        if ((b->known & n->known & both) != both)
+                return;
+        s->charged.known[TYPE_USER] = true;
+        s->charged.by_type[TYPE_USER] =
+                n->value[MEMCG_ANON] + n->value[MEMCG_FILE] - b->value[MEMCG_ANON] - b->value[MEMCG_FILE];
+}
+
+/*
+ * How far the memcg's counter may stand from the events without anything being wrong: what it moved while we read, one page per
+ * CPU of the object stocks, and on v2 up to 64 pages per CPU that memory.stat has not folded in yet (MEMCG_CHARGE_BATCH).
+ */
+static int64_t slack(const struct profile *p, int64_t drift) {
+        int64_t page = sysconf(_SC_PAGESIZE), cpus = sysconf(_SC_NPROCESSORS_ONLN);
+        int64_t pages = p->cgroup->layout == CGROUP_V2 ? 64 * cpus : cpus + 1;
+
+        return drift + p->baseline_drift + pages * page;
+}
+
+static void reconcile(struct profile *p, struct summary *s, const struct memcg_counters *before) {
+        s->source = memcg_source(p->cgroup);
+        s->frozen = p->gone;
+        s->baseline = p->baseline;
+        s->now = p->last;
+        s->growth_known = memcg_knows(&p->baseline, MEMCG_KERNEL) && memcg_knows(&p->last, MEMCG_KERNEL);
+        s->explained_bytes = s->charged.kernel_bytes;
+        s->slack_bytes = slack(p, llabs(kernel_of(&p->last) - kernel_of(before)));
+        if (!s->growth_known)
+                return;
+        s->growth_bytes = kernel_of(&p->last) - kernel_of(&p->baseline);
+        s->unattributed = s->growth_bytes - s->explained_bytes + s->freed_unmatched;
+}
+
+static int fill_head(struct profile *p, struct summary *s) {
+        s->backend = engine_backend(p->engine);
+        s->state = p->state;
+        s->mode = MODE_SINGLE;
+        s->cgroup = strdup(p->cgroup->path);
+        s->cgroup_id = p->cgroup->id;
+        s->started_us = p->started_us;
+        s->reset_us = p->reset_us;
+        s->at_us = now_us(CLOCK_REALTIME);
+        return s->cgroup ? copy_label(&p->label, &s->label) : -ENOMEM;
+}
+
+static void judge(struct summary *s, const struct measures *m) {
+        memcpy(s->lost, m->lost, sizeof(s->lost));
+        s->accurate = true;
+        for (size_t i = 0; i < _LOSS_MAX; i++)
+                s->accurate = s->accurate && s->lost[i] == 0;
+}
+
+int profile_summary(struct profile *p, const struct filter *filter, struct summary **ret, char **reterr) {
+        _cleanup_(summary_freep) struct summary *s = calloc(1, sizeof(*s));
+        struct memcg_counters before;
+        struct measures m;
+        int r;
+
+        if (!s)
+                return -ENOMEM;
+        (void)profile_note_counters(p);
+        before = p->last;
+        r = measure(p, &m);
+        if (r < 0)
+                return fail(reterr, r, "The counters of the profile cannot be read: %s.", strerror(-r));
+        (void)profile_note_counters(p);
+        subtract_base(&m, &p->base);
+        s->live_known = true;
+        add_totals(&m, s);
+        add_user_total(p, s);
+        reconcile(p, s, &before);
+        judge(s, &m);
+        r = fill_head(p, s);
+        if (r >= 0)
+                r = fill_rows(&m, s);
+        free(m.items);
+        if (r >= 0)
+                r = summary_apply(s, filter);
+        if (r < 0)
+                return r;
+        *ret = TAKE(s);
+        return 0;
+}
+
+int profile_totals(struct profile *p, struct profile_totals *ret) {
+        struct profile_totals totals = {};
+        struct measures m;
+        int r;
+
+        r = measure(p, &m);
+        if (r < 0)
+                return r;
+        subtract_base(&m, &p->base);
+        for (size_t i = 0; i < m.n; i++) {
+                const struct tracker_counts *c = &m.items[i].counts;
+
+                if (m.items[i].type == TYPE_USER)
+                        continue;
+                totals.live_bytes += live_bytes(c);
+                totals.live_calls += c->allocated_calls - c->freed_calls - c->written_off_calls - c->untracked_calls;
+        }
+        for (size_t i = 0; i < _LOSS_MAX; i++)
+                totals.lost += (uint64_t)m.lost[i];
+        free(m.items);
+        *ret = totals;
+        return 0;
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Documents: summaries and support as JSON (jansson). The only place that knows member names; schemas/ describes the same.
+ * Kernel addresses never enter here.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "kernel.h"
+#include "summary.h"
+
+/* Each returns a new reference, or NULL on ENOMEM. */
+json_t *report_summary(const struct summary *s); /* memcgprof.summary */
+json_t *report_support(const struct support *s); /* memcgprof.support */
+
+struct report_end {
+        int64_t at_us;
+        const char *source; /* "poststop", "cgroup-removed", "stopped", "daemon-start" */
+        int exit_code;      /* -1: not known */
+        const char *exit_code_reason;
+        int64_t oom_kills; /* -1: not known */
+};
+
+json_t *report_final(const struct summary *s, const struct report_end *end); /* memcgprof.report */
+
+struct report_list_entry {
+        const char *object; /* D-Bus object path */
+        const char *kind, *id, *state, *mode, *cgroup;
+        uint64_t cgroup_id;
+        int64_t live_bytes;
+        const char *pod_namespace, *pod_name, *name; /* or NULL */
+};
+
+json_t *report_list(const char *backend, const struct report_list_entry *entries, size_t n); /* memcgprof.list */
+
+/* Compact text with a newline at the end; NULL on ENOMEM. */
+char *report_text(const json_t *document);
+
+/* "type", "charged", ... of one row for GetSites' dictionary are the same members that report_summary writes. */

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Which frame names a site. The table lists functions of 6.1 to 7.3; `_noprof` came with 6.10 (commit 7bd230a26648). */
+#include "site.h"
+
+static const char *const wrappers[] = {
+        /* mm/page_alloc.c, mm/mempolicy.c */
+        "__alloc_frozen_pages",
+        "__alloc_pages",
+        "__alloc_pages_slowpath",
+        "__folio_alloc",
+        "__get_free_pages",
+        "alloc_frozen_pages",
+        "alloc_pages",
+        "alloc_pages_bulk",
+        "alloc_pages_bulk_mempolicy",
+        "alloc_pages_exact",
+        "alloc_pages_mpol",
+        "alloc_pages_node",
+        "folio_alloc",
+        "folio_alloc_mpol",
+        "get_free_pages",
+        "get_zeroed_page",
+        "vma_alloc_folio",
+        /* mm/slub.c, mm/slab_common.c */
+        "___kmalloc_large_node",
+        "__do_kmalloc_node",
+        "__kmalloc",
+        "__kmalloc_cache",
+        "__kmalloc_cache_node",
+        "__kmalloc_large",
+        "__kmalloc_large_node",
+        "__kmalloc_node",
+        "__kmalloc_node_track_caller",
+        "__kvmalloc_node",
+        "kmalloc_array",
+        "kmalloc_large",
+        "kmalloc_large_node",
+        "kmalloc_node_trace",
+        "kmalloc_trace",
+        "kmem_cache_alloc",
+        "kmem_cache_alloc_lru",
+        "kmem_cache_alloc_node",
+        "krealloc",
+        "krealloc_node_align",
+        "kvmalloc_node",
+        /* mm/util.c */
+        "kmemdup",
+        "kmemdup_array",
+        "kmemdup_nul",
+        "kstrdup",
+        "kstrdup_const",
+        "kstrndup",
+        "kvmemdup",
+        "kvrealloc",
+        "memdup_user",
+        "memdup_user_nul",
+        "strndup_user",
+        "vmemdup_user",
+        /* mm/vmalloc.c */
+        "__vmalloc",
+        "__vmalloc_area_node",
+        "__vmalloc_array",
+        "__vmalloc_node",
+        "__vmalloc_node_range",
+        "vm_area_alloc_pages",
+        "vmalloc",
+        "vmalloc_array",
+        "vmalloc_huge",
+        "vmalloc_huge_node",
+        "vmalloc_node",
+        "vmalloc_user",
+        "vzalloc",
+        "vzalloc_node",
+        /* mm/mempool.c */
+        "mempool_alloc",
+        "mempool_alloc_pages",
+        "mempool_alloc_slab",
+        "mempool_kmalloc",
+        "mempool_kvmalloc",
+        /* what every traced page allocation passes */
+        "bpf_trace_run4",
+};
+
+/* Any of these in the chain: the pages become a slab. */
+static const char *const slab_makers[] = {"___slab_alloc", "__kmem_cache_alloc_bulk", "__slab_alloc", "alloc_slab_page",
+        "alloc_slab_obj_exts", "allocate_slab", "new_slab"};
+
+/* Compares a symbol with a plain name: "_noprof" and what begins with "." are not part of it. */
+static bool names(const char *symbol, const char *plain) {
+        size_t n = strlen(plain);
+
+        if (strncmp(symbol, plain, n) != 0)
+                return false;
+        symbol += n;
+        if (startswith(symbol, "_noprof"))
+                symbol += strlen("_noprof");
+        return !symbol[0] || symbol[0] == '.';
+}
+
+static bool among(const char *symbol, const char *const *table, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                if (names(symbol, table[i]))
+                        return true;
+        return false;
+}
+
+bool site_is_wrapper(const char *function) {
+        return among(function, wrappers, ELEMENTS(wrappers));
+}
+
+/* A return address may lie just behind its function, when the call was the last instruction: look up the call itself. */
+static bool find_call(const struct symbols *symbols, uint64_t address, struct symbol *ret) {
+        if (!symbols || address == 0 || symbols_find(symbols, address - 1, ret) < 0)
+                return false;
+        ret->offset++;
+        return true;
+}
+
+void site_resolve(const struct symbols *symbols, const uint64_t *frames, unsigned n, struct site *ret) {
+        struct site site = {.symbol.module = ""};
+        bool named = false;
+
+        for (unsigned i = 0; i < n; i++) {
+                struct symbol symbol;
+
+                if (!find_call(symbols, frames[i], &symbol)) {
+                        if (!named) /* a frame that nobody knows ends the search: what lies behind it is only its caller */
+                                break;
+                        continue;
+                }
+                if (among(symbol.name, slab_makers, ELEMENTS(slab_makers)))
+                        site.slab_backing = n > 1;
+                if (named)
+                        continue;
+                site.symbol = symbol;
+                named = !site_is_wrapper(symbol.name);
+        }
+        *ret = site;
+}
+
+char *site_key(const char *function, uint32_t offset, const char *module) {
+        if (!function)
+                return strdup("unknown");
+        return format("%s+0x%x%s%s%s", function, offset, module[0] ? "[" : "", module, module[0] ? "]" : "");
+}

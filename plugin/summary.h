@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A summary: rows per site with the totals over all of them, at one moment. Filtering, sorting, grouping and cutting happen
+ * here and nowhere else; totals are always over the whole.
+ */
+#pragma once
+
+#include "filter.h"
+#include "profile.h"
+
+struct row {
+        char *key;      /* "function+0xOFF[module]", or the group's name when grouped */
+        char *function; /* NULL when grouped away */
+        char *module;   /* "" for the kernel itself, NULL when grouped away */
+        uint32_t offset;
+        enum site_type type; /* meaningless (_TYPE_MAX) when grouped over types */
+        bool charged;
+        bool live_known; /* false: live is null (user pages, count-only) */
+        bool accurate;
+        bool estimated;
+        bool grouped; /* stands for several sites: no offset */
+        int64_t error_bytes;
+        struct tracker_counts counts;
+};
+
+int64_t row_live_bytes(const struct row *r);
+int64_t row_live_calls(const struct row *r);
+
+/* Live bytes by type for one lens (charged or uncharged); kernel_bytes = slab + page + percpu + vmalloc. */
+struct lens {
+        int64_t kernel_bytes;
+        int64_t by_type[_TYPE_MAX];
+        bool known[_TYPE_MAX];
+};
+
+struct summary {
+        /* head */
+        const char *backend;
+        enum profile_state state;
+        enum mode mode;
+        struct profile_label label; /* a copy */
+        char *cgroup;
+        uint64_t cgroup_id;
+        int64_t started_us, at_us;
+        int64_t reset_us; /* 0: never */
+        int64_t lost[_LOSS_MAX];
+        bool accurate;
+
+        /* totals */
+        struct lens charged, uncharged;
+        bool live_known;              /* false: the tracker only counts allocations */
+        struct tracker_counts totals; /* over all rows of kernel memory */
+        int64_t irq_bytes, freed_unmatched;
+
+        /* reconciliation with the memcg */
+        const char *source;
+        bool frozen; /* the cgroup is gone: `now` is the last reading before */
+        struct memcg_counters baseline, now;
+        int64_t growth_bytes, explained_bytes, unattributed, slack_bytes;
+        bool growth_known;
+
+        struct filter filter; /* as applied */
+        size_t total_sites;   /* rows before filter and limit */
+        struct row *rows;
+        size_t n_rows;
+};
+
+struct summary *summary_free(struct summary *s);
+DEFINE_CLEANUP(struct summary, summary_free)
+
+/*
+ * Applies `filter` to s->rows in place: drops, groups, sorts, cuts. Totals are untouched. Fills s->filter and s->total_sites.
+ */
+int summary_apply(struct summary *s, const struct filter *filter);

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See fake-tracker.h. */
+#include <fcntl.h>
+#include <jansson.h>
+
+#include "fake-tracker.h"
+#include "text.h"
+
+#define GROUPS_MAX 4
+#define SCRIPT_BYTES_MAX (16u << 20)
+
+struct fake_tracker {
+        struct tracker base;
+        const char *script;
+        FILE *log;
+        bool used[GROUPS_MAX];
+};
+
+static struct fake_tracker *of(struct tracker *t) {
+        return (struct fake_tracker *)t;
+}
+
+static json_t *load(const struct fake_tracker *f) {
+        _cleanup_free_ char *text = NULL;
+        size_t n;
+
+        if (text_read_file(AT_FDCWD, f->script, SCRIPT_BYTES_MAX, &text, &n) < 0)
+                return NULL;
+        return json_loadb(text, n, 0, NULL);
+}
+
+static int64_t number(const json_t *object, const char *key, int64_t otherwise) {
+        const json_t *v = json_object_get(object, key);
+
+        return json_is_integer(v) ? json_integer_value(v) : otherwise;
+}
+
+static bool boolean(const json_t *object, const char *key, bool otherwise) {
+        const json_t *v = json_object_get(object, key);
+
+        return json_is_boolean(v) ? json_is_true(v) : otherwise;
+}
+
+static void pair(const json_t *row, const char *key, int64_t *bytes, int64_t *calls) {
+        const json_t *v = json_object_get(row, key);
+
+        *bytes = json_integer_value(json_array_get(v, 0));
+        *calls = json_integer_value(json_array_get(v, 1));
+}
+
+static enum site_type type_of(const json_t *row) {
+        const char *name = json_string_value(json_object_get(row, "type"));
+
+        for (enum site_type t = 0; name && t < _TYPE_MAX; t++)
+                if (streq(site_type_to_string(t), name))
+                        return t;
+        return TYPE_SLAB;
+}
+
+static struct tracker_row make_row(const json_t *script, int64_t i) {
+        const json_t *frames = json_object_get(script, "frames"), *frame;
+        struct tracker_counts *c;
+        struct tracker_row row = {
+                .type = type_of(script),
+                .charged = boolean(script, "charged", true),
+                .live_known = boolean(script, "live_known", true),
+                .estimated = boolean(script, "estimated", false),
+                .error_bytes = number(script, "error_bytes", 0),
+        };
+        size_t k;
+
+        json_array_foreach(frames, k, frame) {
+                if (k == TRACKER_FRAMES_MAX)
+                        break;
+                row.frames[k] = strtoull(json_string_value(frame), NULL, 0);
+                row.n_frames++;
+        }
+        row.frames[0] += (uint64_t)(i * number(script, "step", 1));
+        c = &row.counts;
+        pair(script, "allocated", &c->allocated_bytes, &c->allocated_calls);
+        pair(script, "freed", &c->freed_bytes, &c->freed_calls);
+        pair(script, "written_off", &c->written_off_bytes, &c->written_off_calls);
+        pair(script, "untracked", &c->untracked_bytes, &c->untracked_calls);
+        return row;
+}
+
+static int read_rows(const json_t *script, struct tracker_sample *sample) {
+        const json_t *rows = json_object_get(script, "rows"), *row;
+        size_t k;
+
+        json_array_foreach(rows, k, row) {
+                int64_t repeat = number(row, "repeat", 1);
+                struct tracker_row *grown = reallocarray(sample->rows, sample->n_rows + (size_t)repeat, sizeof(*grown));
+
+                if (!grown)
+                        return -ENOMEM;
+                sample->rows = grown;
+                for (int64_t i = 0; i < repeat; i++)
+                        sample->rows[sample->n_rows++] = make_row(row, i);
+        }
+        return 0;
+}
+
+static int fake_read(struct tracker *t, unsigned group, struct tracker_sample *ret) {
+        json_t *script = load(of(t));
+        struct tracker_sample sample = {0};
+        int r = -(int)number(script, "read_error", 0);
+
+        if (r == 0)
+                r = read_rows(script, &sample);
+        sample.irq_bytes = number(script, "irq_bytes", 0);
+        sample.freed_unmatched_bytes = number(script, "freed_unmatched_bytes", 0);
+        sample.user_bytes = number(script, "user_bytes", 0);
+        for (enum loss l = 0; l < _LOSS_MAX; l++)
+                sample.lost[l] = number(json_object_get(script, "lost"), loss_name(l), 0);
+        json_decref(script);
+        if (r < 0) {
+                free(sample.rows);
+                return r;
+        }
+        *ret = sample;
+        return 0;
+}
+
+static int fake_begin(struct tracker *t, const struct cgroup *cgroup, unsigned *ret_group, char **reterr) {
+        struct fake_tracker *f = of(t);
+        json_t *script = load(f);
+        int r = -(int)number(script, "begin_error", 0);
+
+        json_decref(script);
+        if (r < 0)
+                return fail(reterr, r, "The script says so.");
+        for (unsigned i = 0; i < GROUPS_MAX; i++) {
+                if (f->used[i])
+                        continue;
+                f->used[i] = true;
+                *ret_group = i;
+                (void)fprintf(f->log, "begin %u %s\n", i, cgroup->path);
+                return 0;
+        }
+        return fail(reterr, -ENOSPC, "No free group.");
+}
+
+static void fake_end(struct tracker *t, unsigned group) {
+        of(t)->used[group] = false;
+        (void)fprintf(of(t)->log, "end %u\n", group);
+}
+
+static void fake_clean(struct tracker *t) {
+        (void)fprintf(of(t)->log, "clean\n");
+}
+
+static uint64_t fake_footprint(struct tracker *t) {
+        return 4096;
+}
+
+static struct tracker *fake_free(struct tracker *t) {
+        struct fake_tracker *f = of(t);
+
+        (void)fprintf(f->log, "free\n");
+        (void)fclose(f->log);
+        free(f);
+        return NULL;
+}
+
+static const struct tracker_ops fake_ops = {
+        .backend = "fake",
+        .free = fake_free,
+        .begin = fake_begin,
+        .end = fake_end,
+        .read = fake_read,
+        .clean = fake_clean,
+        .footprint = fake_footprint,
+};
+
+int fake_tracker_new(const char *script, struct tracker **ret, char **reterr) {
+        _cleanup_free_ char *log = format("%s.log", script);
+        struct fake_tracker *f = calloc(1, sizeof(*f));
+
+        if (!log || !f) {
+                free(f);
+                return -ENOMEM;
+        }
+        f->log = fopen(log, "ae");
+        if (!f->log) {
+                free(f);
+                return fail(reterr, -errno, "Cannot write %s.", log);
+        }
+        (void)setvbuf(f->log, NULL, _IOLBF, 0);
+        f->base.ops = &fake_ops;
+        f->script = script;
+        *ret = &f->base;
+        return 0;
+}

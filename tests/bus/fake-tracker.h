@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A tracker without a kernel: its figures come from a script, which is read again at every reading, so that a test changes
+ * them by writing a file. What it was told to do stands line by line in SCRIPT.log.
+ *
+ * The script is one JSON object; every member may be absent:
+ *   begin_error, read_error   an errno: the operation fails with it
+ *   rows                      [{type, charged, live_known, estimated, frames: ["0x...", ...], allocated: [bytes, calls], freed,
+ *                             written_off, untracked, error_bytes, repeat, step}]; repeat makes that many rows, each `step`
+ *                             bytes further on in its innermost frame
+ *   irq_bytes, freed_unmatched_bytes, user_bytes, lost: {name: n}
+ */
+#pragma once
+
+#include "tracker.h"
+
+/* `script` is kept, not copied. */
+int fake_tracker_new(const char *script, struct tracker **ret, char **reterr);

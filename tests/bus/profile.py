@@ -1,0 +1,246 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Profile objects: summaries and sites under every filter key, dumps, reset, properties, and the bound on replies."""
+
+import fcntl
+import os
+
+import dbus
+from bus import PROFILE, Bus
+from tap import Failure, check, equal, main
+from validate import validated
+
+from fake import ERROR, INVALID, PIPES, ROWS, SOCKETS, Client, Fake, Group, refused, row
+
+F_GET_SEALS = 1034
+ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8  # SEAL, SHRINK, GROW, WRITE
+SITES = "(sustssbxxba{sv})"
+
+
+def summary(t, **filter):
+    return validated(t.client.profile(t.path, "GetSummary", filter=filter), "memcgprof.summary")
+
+
+def sites(t, **filter):
+    return t.client.profile(t.path, "GetSites", filter=filter)
+
+
+def functions(t, **filter):
+    """Function of each row, by GetSummary and GetSites alike."""
+    document = [s["function"] for s in summary(t, **filter)["sites"]]
+    rows = [str(r[2]) for r in sites(t, **filter)]
+    equal(rows, [f or "" for f in document], f"GetSites against GetSummary for {filter}")
+    return document
+
+
+def everything(t):
+    document = summary(t)
+    equal(document["profile"]["kind"], "cgroup", "kind")
+    equal(document["profile"]["id"], t.group.path, "id")
+    equal(document["profile"]["cgroup_id"], str(t.group.id), "cgroup_id")
+    equal(document["profile"]["started_by"], "bus", "started_by")
+    equal(document["profile"]["from_start"], False, "from_start")
+    equal(document["profile"]["mode"], "single", "mode")
+    equal(document["kernel"]["backend"], "fake", "backend")
+    equal(document["total_sites"], 4, "total_sites")
+    equal(document["filter"], {}, "filter")
+    equal(document["totals"]["charged"]["slab"], 13000, "charged slab bytes")
+    equal(document["totals"]["uncharged"]["slab"], 700, "uncharged slab bytes")
+
+
+def rows_of_sites(t):
+    rows = sites(t)
+    equal(rows.signature, SITES, "signature")
+    by_function = {str(r[2]): r for r in rows}
+    equal(len(by_function), 4, "rows")
+    file, line, function, offset, module, kind, charged, live, calls, accurate, more = by_function["alloc_pipe_info"]
+    equal((str(file), int(line), str(module), str(kind)), ("", 0, "", "slab"), "the texts of a row")
+    equal((bool(charged), int(live), int(calls), bool(accurate)), (True, 8000, 8, True), "the figures of a row")
+    check(0 < int(offset) <= 0x10, f"offset {offset}")
+    equal(str(more["key"]), f"alloc_pipe_info+0x{int(offset):x}", "key")
+    equal([int(more[k]) for k in ("allocated_bytes", "allocated_calls", "freed_bytes", "freed_calls")], [9000, 9, 1000, 1], "cumulative figures")
+    user = by_function["pte_alloc_one"]
+    equal((int(user[7]), int(user[8]), bool(user[10]["blind"]), bool(user[10]["estimated"])), (0, 0, True, True), "what is not measured")
+    equal(int(user[10]["allocated_bytes"]), 1 << 20, "cumulative user bytes")
+    equal(bool(by_function["alloc_inode"][6]), False, "charged of an uncharged row")
+
+
+def filters_select(t):
+    everything_ = {"alloc_pipe_info", "sk_prot_alloc", "alloc_inode", "pte_alloc_one"}
+    for filter, wanted in (
+            ({"function": "alloc_pipe_info"}, {"alloc_pipe_info"}),
+            ({"function": "alloc_pipe"}, set()),
+            ({"modname": ""}, everything_),
+            ({"modname": "nf_tables"}, set()),
+            ({"filename": "fs/pipe.c"}, set()),
+            ({"lineno": dbus.UInt32(7)}, set()),
+            ({"min_size": dbus.UInt32(5000)}, {"alloc_pipe_info", "sk_prot_alloc"}),
+            ({"max_size": dbus.Int64(5000)}, {"sk_prot_alloc", "alloc_inode"}),
+            ({"min_size": dbus.Byte(1), "max_size": dbus.UInt16(800)}, {"alloc_inode"}),
+            ({"min_size": dbus.Int32(-5), "max_size": dbus.Int16(-1)}, set()),
+            ({"inaccurate": True}, {"pte_alloc_one"}),
+            ({"inaccurate": False}, everything_ - {"pte_alloc_one"}),
+            ({"type": "user"}, {"pte_alloc_one"}),
+            ({"type": "slab"}, everything_ - {"pte_alloc_one"}),
+            ({"type": "percpu"}, set()),
+            ({"charged": False}, {"alloc_inode"}),
+            ({"charged": True, "type": "slab", "min_size": dbus.UInt64(6000)}, {"alloc_pipe_info"})):
+        try:
+            got = functions(t, **filter)
+        except dbus.DBusException as e:
+            raise Failure(f"{filter}: {e}") from e
+        equal(set(got), wanted, f"rows of {filter}")
+    equal(summary(t, min_size=dbus.Int16(5000))["filter"], {"min_size": 5000}, "filter as applied")
+    equal(summary(t, type="slab")["totals"], summary(t)["totals"], "totals are never filtered")
+
+
+def filters_arrange(t):
+    equal(functions(t, type="slab", sort="bytes"), ["alloc_pipe_info", "sk_prot_alloc", "alloc_inode"], "by bytes")
+    equal(functions(t, type="slab", sort="calls"), ["alloc_pipe_info", "alloc_inode", "sk_prot_alloc"], "by calls")
+    equal(functions(t, type="slab", sort="name"), ["alloc_inode", "alloc_pipe_info", "sk_prot_alloc"], "by name")
+    for kind in (dbus.Byte, dbus.Int16, dbus.UInt16, dbus.Int32, dbus.UInt32, dbus.Int64, dbus.UInt64):
+        equal(functions(t, limit=kind(1)), ["alloc_pipe_info"], f"limit as {kind.__name__}")
+    for group in ("site", "function", "module", "type"):
+        document = summary(t, group_by=group)
+        equal(len(sites(t, group_by=group)), len(document["sites"]), f"rows grouped by {group}")
+        check(0 < len(document["sites"]) <= 4, f"rows grouped by {group}: {document['sites']}")
+    equal(sum(s["allocated_bytes"] for s in summary(t, group_by="type")["sites"]),
+          sum(s["allocated_bytes"] for s in summary(t)["sites"]), "bytes of groups against bytes of sites")
+
+
+STRINGS = ("modname", "function", "filename", "type", "sort", "group_by")
+INTEGERS = ("lineno", "min_size", "max_size", "limit")
+BOOLEANS = ("inaccurate", "charged")
+
+
+def filters_refuse(t):
+    wrong = {key: [dbus.Int32(1), True, 1.5, dbus.Array(["x"], signature="s"), dbus.ObjectPath("/")] for key in STRINGS}
+    wrong |= {key: ["5", True, 1.5, dbus.UInt64(2**64 - 1), dbus.Array([1], signature="i")] for key in INTEGERS}
+    wrong |= {key: ["true", dbus.Int32(1), 1.0, dbus.Struct((True,), signature="b")] for key in BOOLEANS}
+    calls = [(t.client.profile, (t.path, "GetSummary")), (t.client.profile, (t.path, "GetSites")), (t.client.profile, (t.path, "Dump", "summary"))]
+    for function, arguments in calls:
+        for key, values in wrong.items():
+            for value in values:
+                refused(ERROR + "BadFilter", [key], function, *arguments, filter={key: value})
+        for key, value in (("colour", "red"), ("colour", 1.5), ("Limit", dbus.Int32(1)), ("", "x"), ("x" * 4096, "x"), ("a\nb", True)):
+            refused(ERROR + "BadFilter", [key[:20].split("\n")[0]], function, *arguments, filter={key: value})
+        for key, value in (("type", "stack"), ("sort", "size"), ("group_by", "colour"), ("type", ""), ("function", "x" * 5000),
+                           ("limit", dbus.Int32(-1)), ("lineno", dbus.Int32(-1))):
+            refused(ERROR + "BadFilter", [key], function, *arguments, filter={key: value})
+        refused(ERROR + "BadFilter", ["min_size", "max_size"], function, *arguments,
+                filter={"min_size": dbus.Int64(2), "max_size": dbus.Int64(1)})
+        # keys of later versions have no data yet
+        for key, value in (("node", dbus.Int32(0)), ("pid", dbus.Int32(1)), ("older_than_us", dbus.Int64(1)), ("category", "mm")):
+            refused(ERROR + "BadFilter", [key], function, *arguments, filter={key: value})
+
+
+def dump(t):
+    fd = t.client.profile(t.path, "Dump", "summary", filter={"limit": dbus.Int32(2)}).take()
+    try:
+        equal(fcntl.fcntl(fd, F_GET_SEALS), ALL_SEALS, "seals")
+        with open(fd, encoding="ascii", closefd=False) as f:
+            document = validated(f.read(), "memcgprof.summary")
+        equal(len(document["sites"]), 2, "rows")
+        for change in (lambda: os.pwrite(fd, b"x", 0), lambda: os.ftruncate(fd, 0), lambda: os.ftruncate(fd, 1 << 20)):
+            try:
+                change()
+                raise Failure("the sealed file can be changed")
+            except OSError:
+                pass
+    finally:
+        os.close(fd)
+    refused(ERROR + "NotSupported", ["stacks"], t.client.profile, t.path, "Dump", "stacks")
+    for document in ("", "report", "Summary", "x" * 5000):
+        refused(INVALID, ["summary"], t.client.profile, t.path, "Dump", document)
+
+
+def reset(t):
+    refused(INVALID, ["hard"], t.client.profile, t.path, "Reset", filter={"hard": True})
+    t.client.profile(t.path, "Reset")
+    equal(t.client.live_bytes(t.path), 0, "LiveBytes after Reset")
+    document = summary(t)
+    equal(document["totals"]["allocated_bytes"], 0, "allocated bytes after Reset")
+    check(document["reset_us"], "reset_us is not set")
+    t.daemon.write([*ROWS[1:], {**PIPES, "allocated": [9500, 10]}])
+    equal(t.client.live_bytes(t.path), 500, "LiveBytes counts from the new baseline")
+    t.daemon.write([*ROWS[1:], {**PIPES, "freed": [9000, 9]}])
+    equal(t.client.live_bytes(t.path), -8000, "what was there before and is freed shows as negative")
+
+
+def properties(t):
+    values = {str(k): v for k, v in t.client.get_all(t.path, PROFILE).items()}
+    equal({k: str(v) for k, v in values.items()},
+          {"Kind": "cgroup", "Id": t.group.path, "Cgroup": t.group.path, "State": "active", "Mode": "single", "CgroupId": str(t.group.id)},
+          "GetAll, without the properties that read the kernel's tables")
+    for name, signature, wanted in (("LiveBytes", "x", 13700), ("LiveCalls", "x", 20), ("LostEvents", "t", 3)):
+        got = t.client.get(t.path, PROFILE, name)
+        check(isinstance(got, dbus.Int64 if signature == "x" else dbus.UInt64), f"{name} is a {type(got).__name__}")
+        equal(int(got), wanted, name)
+    for name in values:
+        refused("org.freedesktop.DBus.Error.PropertyReadOnly", [name], t.client.set, t.path, PROFILE, name, "x")
+    for name in ("Stacks", "Unit", "Profile"):
+        refused("org.freedesktop.DBus.Error.UnknownProperty", [name], t.client.get, t.path, PROFILE, name)
+    losses = summary(t)["lost"]
+    equal(sum(losses.values()), 3, f"lost {losses}")
+
+
+def negative(t):
+    t.daemon.write([row("alloc_inode", allocated=[100, 1], freed=[300, 3])])
+    equal(t.client.live_bytes(t.path), -200, "LiveBytes")
+    equal(int(sites(t)[0][7]), -200, "bytes of the row")
+    equal(summary(t)["sites"][0]["calls"], -2, "calls of the row")
+
+
+def too_large(t):
+    t.daemon.write([row(f"many_sites_{i}", allocated=[64, 1], repeat=6000, step=8) for i in range(10)])
+    for member in ("GetSummary", "GetSites"):
+        message = refused(ERROR + "Limit", ["16 MiB", "Dump", "limit"], t.client.profile, t.path, member)
+        check(len(message) < 300, f"{message!r}")
+    equal(len(sites(t, limit=dbus.Int32(100))), 100, "rows with a limit")
+    fd = t.client.profile(t.path, "Dump", "summary").take()
+    try:
+        check(os.fstat(fd).st_size > 16 << 20, f"the dump has {os.fstat(fd).st_size} bytes: the case tests nothing")
+        with open(fd, encoding="ascii", closefd=False) as f:
+            text = f.read()
+    finally:
+        os.close(fd)
+    check(text.startswith('{"format":"memcgprof.summary"') and text.endswith("}\n"), "the dump is cut")
+    equal(text.count('"key":'), 60000, "rows of the dump")
+    # Just below the bound both still answer.
+    fits = 16 * 1024 * 1024 // 700
+    equal(len(sites(t, limit=dbus.Int32(fits))), fits, "rows below the bound")
+
+
+class Test:
+    """One profile for all cases; each begins with the same figures."""
+
+
+CASES = (
+    ("GetSummary without a filter", everything),
+    ("GetSites: signature and members", rows_of_sites),
+    ("filter keys that select", filters_select),
+    ("filter keys that arrange", filters_arrange),
+    ("BadFilter for every key and every wrong type", filters_refuse),
+    ("Dump is sealed and complete", dump),
+    ("properties", properties),
+    ("Reset", reset),
+    ("negative live figures", negative),
+    ("replies above 16 MiB", too_large),
+)
+
+
+def tests(tap):
+    with Bus() as bus, Fake(bus) as daemon, Client(bus) as client, Group() as group:
+        t = Test()
+        t.bus, t.daemon, t.client, t.group = bus, daemon, client, group
+        for name, function in CASES:
+            daemon.write()
+            t.path = str(client.manager("StartProfile", f"cgroup:{group.path}"))
+            daemon.write(ROWS, lost={"object_table_full": 1, "recursion_misses": 2})
+            tap.case(name, function, t)
+            daemon.write()
+            client.manager("StopProfile", dbus.ObjectPath(t.path))
+        check(daemon.alive(), "the daemon is gone: " + daemon.log_text()[-2000:])
+
+
+main(tests)

@@ -1,0 +1,223 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The command line as a program, without a daemon: help, wrong usage, exit statuses, and the verbs that go on without one."""
+
+import json
+import os
+import shutil
+import socket
+
+import validate
+from proc import SOURCE, Scratch, built, run
+from tap import Skip, check, equal, main
+
+FIXTURES = os.path.join(SOURCE, "tests", "fixtures", "ctl")
+VERBS = ("support", "list", "start", "stop", "off", "show", "report", "run", "help")
+
+
+def cli(*arguments, **kwargs):
+    return run([built("ctl/memcgprof"), *arguments], 60, **kwargs)
+
+
+def sentence(done, status, *words):
+    """One line on standard error that begins with our name, and nothing on standard output."""
+    equal(done.returncode, status, f"exit status ({done.stderr!r})")
+    equal(done.stdout, "", "standard output")
+    check(done.stderr.startswith("memcgprof: ") and done.stderr.count("\n") == 1, f"not one line of ours: {done.stderr!r}")
+    for word in words:
+        check(word in done.stderr, f"{word!r} is not named: {done.stderr!r}")
+
+
+def usage(words, *arguments):
+    sentence(cli(*arguments), 2, words)
+
+
+USAGE = [
+    ("verb",),
+    ("frobnicate", "frobnicate"),
+    ("--frob", "--frob", "list"),
+    ("-x", "list", "-x"),
+    ("--bus", "list", "--bus"),
+    ("no argument", "list", "all"),
+    ("TARGET", "show"),
+    ("TARGET", "start"),
+    ("TARGET", "stop"),
+    ("COMMAND", "run", "--"),
+    ("--json", "stop", "x", "--json"),
+    ("-n", "list", "-n", "5"),
+    ("limit", "show", "x", "-n", "0"),
+    ("min_size", "show", "x", "-m", "lots"),
+    ("sort", "show", "x", "-s", "size"),
+    ("min_size", "show", "x", "--min-size=2K", "--max-size=1K"),
+    ("bogus", "run", "--spec=bogus", "true"),
+    ("needs an ID", "report", "--json"),
+    ("--limit", "report", "--type=slab"),
+    ("frobnicate", "help", "frobnicate"),
+    ("\\x1b[2J", "\x1b[2J\n"),
+]
+
+
+def help_texts():
+    whole = cli("--help")
+    equal((whole.returncode, whole.stderr), (0, ""), "--help")
+    for other in (("-h",), ("help",)):
+        equal(cli(*other).stdout, whole.stdout, f"help by {other}")
+    for verb in VERBS:
+        check(f"\n  {verb} " in whole.stdout or f"\n  {verb}\n" in whole.stdout, f"--help does not list {verb}")
+        own = cli("help", verb)
+        equal((own.returncode, own.stderr), (0, ""), f"help {verb}")
+        equal(cli(verb, "--help").stdout, own.stdout, f"help of {verb} both ways")
+        check(f"--bus={'ADDRESS'}" in own.stdout, f"the help of {verb} lacks the common options")
+        wide = [line for line in own.stdout.splitlines() if len(line) > 80]
+        check(not wide, f"wider than 80: {wide}")
+    check("--limit" not in cli("help", "list").stdout, "the help of list shows options that list does not take")
+
+
+def full_device():
+    if not os.path.exists("/dev/full"):
+        raise Skip("there is no /dev/full")
+    done = run(["/bin/sh", "-c", 'exec "$0" --help >/dev/full', built("ctl/memcgprof")])
+    sentence(done, 1, "Standard output")
+
+
+def no_bus(bus):
+    for verb in (("list",), ("start", "x"), ("stop", "x"), ("show", "x")):
+        sentence(cli(bus, *verb), 1, "no bus", bus.split("=", 2)[2])
+
+
+def bad_address():
+    for address in ("", "tcp:host=localhost,port=1", "unixexec:path=/bin/true", "unix:path=/a;unix:path=/b", "nonsense"):
+        sentence(cli(f"--bus={address}", "list"), 1, "address")
+
+
+def silent_bus(directory):
+    """A bus that accepts and says nothing must not hold anybody for ever."""
+    path = f"{directory}/silent"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+        s.bind(path)
+        s.listen(1)
+        sentence(cli(f"--bus=unix:path={path}", "list"), 1, "does not answer")
+
+
+def support(bus):
+    table = cli(bus, "support")
+    equal(table.returncode, 0, f"exit status ({table.stderr})")
+    check("Probed here" in table.stderr and table.stderr.count("\n") == 1, f"it does not say who probed: {table.stderr!r}")
+    check(table.stdout.split("\n\n")[1].startswith("ITEM"), f"no table: {table.stdout!r}")
+    document = validate.validated(cli(bus, "support", "--json").stdout, "memcgprof.support")
+    for item in document["items"]:
+        check(f"\n{item['name']} " in table.stdout, f"the table lacks {item['name']}")
+
+
+def off(bus, directory):
+    state = f"{directory}/off"
+    done = cli(bus, "off", f"--state-dir={state}")
+    sentence(done, 0, "no bus", "Nothing is attached", state)
+    with open(f"{state}/mode", encoding="ascii") as f:
+        equal(f.read(), "off\n", "the mode that was noted")
+    with open(f"{directory}/file", "w", encoding="ascii"):
+        pass
+    sentence(cli(bus, "off", f"--state-dir={directory}/file"), 1, f"{directory}/file")
+
+
+def store(directory, fixture, name, mtime, **profile):
+    """Puts a report where the daemon would; later ones are newer."""
+    with open(os.path.join(FIXTURES, fixture), encoding="utf-8") as f:
+        document = json.load(f)
+    document["profile"].update(profile)
+    document["summary"]["profile"].update(profile)
+    path = f"{directory}/reports/{name}.json"
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(json.dumps(document) + "\n")
+    os.utime(path, (mtime, mtime))
+    return json.dumps(document) + "\n"
+
+
+LONG = "34fc9a6b1c2d" + 52 * "0"
+OTHER = "34fc9a6b1c2d" + 52 * "1"
+
+
+def reports(directory):
+    state = f"--state-dir={directory}"
+    equal(cli("report", f"--state-dir={directory}/absent").stdout.count("\n"), 1, "a table without rows where there is nothing")
+    os.mkdir(f"{directory}/reports")
+    store(directory, "report.json", f"{LONG}-20260101T000000Z-11", 1000, id=LONG)
+    newest = store(directory, "report.json", f"{LONG}-20260102T000000Z-12", 2000, id=LONG, mode="auto")
+    store(directory, "report.json", "a-b-20260101T000000Z-13", 1500, id="a-b")
+    store(directory, "report.json", "_2fbox-20260101T000000Z-14", 3000, id="/box", kind="cgroup")
+    with open(f"{directory}/reports/broken-20260101T000000Z-15.json", "w", encoding="ascii") as f:
+        f.write("{")
+    with open(f"{directory}/reports/.tmp-x-20260101T000000Z-15.json", "w", encoding="ascii") as f:
+        f.write("{")
+    equal(cli("report", LONG, "--json", state).stdout, newest, "the newest report, unchanged")
+    equal(cli("report", LONG[:12], "--json", state).stdout, newest, "the same by the first 12 digits")
+    equal(cli("report", f"container:{LONG}", "--json", state).stdout, newest, "the same with its kind")
+    check("box" in cli("report", "cgroup:/box", state).stdout, "a report of a cgroup")
+    equal(cli("report", "a-b", state).returncode, 0, "an id with dashes")
+    sentence(cli("report", "a", state), 1, "no report of a")
+    sentence(cli("report", LONG[:11], state), 1, "no report")
+    sentence(cli("report", f"cgroup:{LONG}", state), 1, "no report")
+    sentence(cli("report", "../../etc/passwd", state), 1, "no report")
+    sentence(cli("report", "broken", state), 1, "broken")
+    store(directory, "report.json", f"{OTHER}-20260101T000000Z-16", 1200, id=OTHER)
+    sentence(cli("report", LONG[:12], state), 1, "several")
+
+
+def report_list(directory):
+    state = f"--state-dir={directory}"
+    done = cli("report", state)
+    equal(done.returncode, 0, f"exit status ({done.stderr})")
+    check("broken-20260101T000000Z-15.json" in done.stderr, f"the broken one is not named: {done.stderr!r}")
+    rows = [line.split()[-1] for line in done.stdout.splitlines()[1:]]
+    equal(rows, ["/box", LONG, "a-b", OTHER, LONG], "ids, newest first")
+    cut = cli("report", "-n", "3", state).stdout
+    check("3 older ones" in cut or "4 older ones" in cut, f"it does not say how many are hidden: {cut}")
+
+
+def report_page(directory):
+    done = cli("report", LONG, f"--state-dir={directory}", env={**os.environ, "TZ": "UTC"})
+    with open(os.path.join(FIXTURES, "report.txt"), encoding="utf-8") as f:
+        wanted = f.read().replace("container box", f"container {LONG}").replace("mode          single", "mode          auto")
+    equal(done.stdout, wanted, "the page of a report")
+    filtered = json.loads(cli("report", LONG, "--function=sk_prot_alloc", "--json", f"--state-dir={directory}").stdout)
+    equal([r["function"] for r in filtered["summary"]["sites"]], ["sk_prot_alloc"], "rows that pass the filter")
+    equal(filtered["summary"]["filter"], {"function": "sk_prot_alloc"}, "filter as applied")
+    equal(validate.errors(filtered), [], "the filtered document")
+
+
+def not_root(directory):
+    """Without root, run says so in one sentence and does not run the command."""
+    if os.geteuid() != 0:
+        command = [built("ctl/memcgprof")]
+    else:
+        setpriv = shutil.which("setpriv")
+        check(setpriv, "setpriv is not there")
+        copy = f"{directory}/memcgprof"  # a place that everybody can reach
+        shutil.copy(built("ctl/memcgprof"), copy)
+        command = [setpriv, "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", copy]
+        os.chmod(directory, 0o755)
+    sentence(run([*command, "run", "--", "echo", "ran"]), 1, "root")
+
+
+def tests(tap):
+    for case in USAGE:
+        tap.case(f"usage: {' '.join(case[1:]) or 'no word'}".encode("ascii", "backslashreplace").decode(), usage, *case)
+    tap.case("help is the same by all its names, of every verb", help_texts)
+    equal(cli("--version").returncode, 0, "--version")
+    tap.case("what could not be written is a failure", full_device)
+    with Scratch() as directory:
+        bus = f"--bus=unix:path={directory}/nobus"
+        tap.case("verbs that need a daemon say that there is no bus", no_bus, bus)
+        tap.case("what is no address of a bus is refused", bad_address)
+        tap.case("a bus that does not answer is given up", silent_bus, directory)
+        tap.case("support without a daemon probes itself and says so", support, bus)
+        tap.case("off without a daemon notes the mode", off, bus, directory)
+    with Scratch() as directory:
+        tap.case("report finds the newest one of an id", reports, directory)
+        tap.case("report lists what there is", report_list, directory)
+        tap.case("report shows a page, and filters like the daemon", report_page, directory)
+    with Scratch() as directory:
+        tap.case("run needs root and says so", not_root, directory)
+
+
+main(tests)

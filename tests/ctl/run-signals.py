@@ -1,0 +1,207 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""memcgprof run between a terminal, signals and pipes: every signal reaches the command once, the group always goes."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import time
+
+import validate
+from container import memory_hierarchy, need_root
+from proc import Scratch, built, ended, run
+from tap import Failure, Skip, check, equal, main
+
+# Says when it is ready and which signals it gets; ends after the second "end" on its input, so that a signal too many is seen.
+COMMAND = ("for s in INT TERM HUP QUIT USR1; do trap \"echo got $s\" $s; done; echo ready; "
+           "while :; do read word && [ \"$word\" = end ] && exit 5; done")
+
+
+def groups():
+    mount, _ = memory_hierarchy()
+    return {d for d, _, _ in os.walk(mount) if "memcgprof-run" in os.path.basename(d)}
+
+
+class Run:
+    """memcgprof run of COMMAND on a terminal of its own, as the foreground process group."""
+
+    def __init__(self, *options, command=COMMAND):
+        self.arguments = [built("ctl/memcgprof"), "run", *options, "--", "/bin/sh", "-c", command]
+
+    def __enter__(self):
+        self.before = groups()
+        self.pid, self.terminal = pty.fork()
+        if self.pid == 0:
+            os.execv(self.arguments[0], self.arguments)
+        self.seen = b""
+        return self
+
+    def __exit__(self, *_):
+        os.close(self.terminal)
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+
+    def read_until(self, mark, seconds=30):
+        end = time.monotonic() + seconds
+        while mark not in self.seen:
+            ready, _, _ = select.select([self.terminal], [], [], max(0, end - time.monotonic()))
+            try:
+                chunk = os.read(self.terminal, 65536) if ready else b""
+            except OSError:  # EIO: nobody has the terminal any more
+                chunk = b""
+            if not chunk:
+                raise Failure(f"{mark!r} did not come: {self.seen[-1500:]!r}")
+            self.seen += chunk
+
+    def type(self, text):
+        os.write(self.terminal, text)
+
+    def finish(self):
+        """Ends the command by its input; returns the exit status, with everything that came on the terminal in self.seen."""
+        self.type(b"end\n")
+        self.read_until(b"rows ")
+        pid, self.pid = self.pid, 0
+        _, status = os.waitpid(pid, 0)
+        left = groups() - self.before
+        check(not left, f"groups are left: {left}")
+        return os.waitstatus_to_exitcode(status)
+
+    def command_pid(self):
+        with open(f"/proc/{self.pid}/task/{self.pid}/children", encoding="ascii") as f:
+            return int(f.read().split()[0])
+
+
+def once(what, send):
+    """`send` makes signal `what` come about; the command gets it exactly once."""
+    with Run() as r:
+        r.read_until(b"ready")
+        send(r)
+        r.read_until(b"got " + what)
+        equal(r.finish(), 5, "exit status of the command")
+        equal(r.seen.count(b"got "), 1, f"signals that the command got: {r.seen!r}")
+        check(b"Kernel memory of the memcg" in r.seen, "the summary is missing")
+
+
+def by_kill(number):
+    return lambda r: os.kill(r.pid, number)
+
+
+def to_the_command_only(r):
+    os.kill(r.command_pid(), signal.SIGTERM)
+
+
+def group_from_inside():
+    """The command signals its whole process group, us included: it is not sent back to it."""
+    with Run(command="trap 'echo got TERM' TERM; kill -TERM 0; while :; do read w && [ \"$w\" = end ] && exit 5; done") as r:
+        r.read_until(b"got TERM")
+        equal(r.finish(), 5, "exit status of the command")
+        equal(r.seen.count(b"got "), 1, f"signals that the command got: {r.seen!r}")
+
+
+def stopped_and_continued():
+    """Ctrl-Z stops both, and they go on together."""
+    with Run(command="echo ready; read w; exit 5") as r:
+        r.read_until(b"ready")
+        command = r.command_pid()
+        r.type(b"\x1a")
+        for pid in (r.pid, command):
+            state = ""
+            end = time.monotonic() + 10
+            # no event tells of a grandchild's stop
+            while state != "T" and time.monotonic() < end:
+                with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+                    state = f.read().rsplit(")", 1)[1].split()[0]
+            equal(state, "T", f"state of {'the command' if pid == command else 'memcgprof'} after Ctrl-Z")
+        os.killpg(r.pid, signal.SIGCONT)
+        equal(r.finish(), 5, "exit status of the command")
+
+
+def keeps_standard_streams():
+    done = run([built("ctl/memcgprof"), "run", "--json", "--", "/bin/cat"], 60, input="from standard input\n")
+    equal(done.returncode, 0, f"exit status ({done.stderr})")
+    first, document = done.stdout.split("\n", 1)
+    equal(first, "from standard input", "what cat wrote")
+    validate.validated(document, "memcgprof.summary")
+    equal(done.stderr, "", "standard error with --json")
+    done = run([built("ctl/memcgprof"), "run", "--", "/bin/sh", "-c", "echo out; echo err >&2"], 60)
+    equal(done.stdout, "out\n", "standard output without --json is the command's")
+    check(done.stderr.startswith("err\n") and "Kernel memory" in done.stderr, f"standard error: {done.stderr[:200]!r}")
+
+
+def broken_pipe():
+    """Nobody reads the summary: the group goes all the same."""
+    before = groups()
+    reading, writing = os.pipe()
+    process = subprocess.Popen([built("ctl/memcgprof"), "run", "--", "/bin/echo", "ran"], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=writing)
+    os.close(writing)
+    os.close(reading)
+    equal(process.stdout.read(), b"ran\n", "output of the command")
+    process.stdout.close()
+    check(ended(process, 60), "it did not end")
+    check(not groups() - before, f"groups are left: {groups() - before}")
+
+
+def output_that_cannot_be():
+    before = groups()
+    with Scratch() as directory:
+        done = run([built("ctl/memcgprof"), "run", f"--output={directory}/no/file", "--", "touch", f"{directory}/ran"])
+        equal(done.returncode, 1, "exit status")
+        check(f"{directory}/no/file" in done.stderr and done.stderr.count("\n") == 1, f"sentence: {done.stderr!r}")
+        check(not os.path.exists(f"{directory}/ran"), "the command ran without a profile")
+        done = run([built("ctl/memcgprof"), "run", "--output=/dev/full", "--", "/bin/true"])
+        equal(done.returncode, 1, "exit status when the document could not be written")
+        done = run([built("ctl/memcgprof"), "run", "--output=/dev/full", "--", "/bin/sh", "-c", "exit 9"])
+        equal(done.returncode, 9, "the command's own status comes first")
+        with open(f"{directory}/old", "w", encoding="ascii") as f:
+            f.write("x" * 1000000)
+        done = run([built("ctl/memcgprof"), "run", f"--output={directory}/old", "--", "/bin/true"])
+        with open(f"{directory}/old", encoding="utf-8") as f:
+            validate.validated(f.read(), "memcgprof.summary")
+    check(not groups() - before, f"groups are left: {groups() - before}")
+
+
+def refused_before_it_runs():
+    before = groups()
+    with Scratch() as directory:
+        for spec, word in (("multi", "multi"), ("off", "off"), ("auto,stacks,required", "stacks")):
+            done = run([built("ctl/memcgprof"), "run", f"--spec={spec}", "--", "touch", f"{directory}/ran"])
+            equal(done.returncode, 1, f"exit status with the spec {spec}")
+            check(word in done.stderr and done.stderr.count("\n") == 1, f"sentence: {done.stderr!r}")
+            check(not os.path.exists(f"{directory}/ran"), f"the command ran with the spec {spec}")
+    check(not groups() - before, f"groups are left: {groups() - before}")
+
+
+def inherited_dispositions():
+    """nohup's and a shell's background jobs' ignored signals stay ignored for the command, and no mask is left on it."""
+    done = subprocess.run([built("ctl/memcgprof"), "run", "--", "grep", "-E", "^Sig(Blk|Ign)", "/proc/self/status"],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60,
+                          preexec_fn=lambda: [signal.signal(s, signal.SIG_IGN) for s in (signal.SIGHUP, signal.SIGCHLD)])
+    equal(done.returncode, 0, f"exit status ({done.stderr})")
+    fields = dict(line.split() for line in done.stdout.splitlines())
+    equal(int(fields["SigBlk:"], 16), 0, "blocked signals of the command")
+    check(int(fields["SigIgn:"], 16) & 1 << (signal.SIGHUP - 1), "SIGHUP is not ignored any more")
+
+
+def tests(tap):
+    need_root()
+    if not memory_hierarchy():
+        raise Skip("no memory cgroup hierarchy is mounted")
+    tap.case("Ctrl-C reaches the command once", once, b"INT", lambda r: r.type(b"\x03"))
+    tap.case("Ctrl-\\ reaches the command once", once, b"QUIT", lambda r: r.type(b"\x1c"))
+    for name in ("INT", "TERM", "HUP", "USR1"):
+        tap.case(f"SIG{name} to memcgprof alone is passed on", once, name.encode(), by_kill(getattr(signal, "SIG" + name)))
+    tap.case("SIGTERM to the command alone is its own", once, b"TERM", to_the_command_only)
+    tap.case("a signal that the command sends its group is not sent back", group_from_inside)
+    tap.case("Ctrl-Z stops both", stopped_and_continued)
+    tap.case("the command keeps its standard streams", keeps_standard_streams)
+    tap.case("the command keeps ignored signals and the mask", inherited_dispositions)
+    tap.case("the group goes when nobody reads the summary", broken_pipe)
+    tap.case("an output file that cannot be written", output_that_cannot_be)
+    tap.case("what cannot be profiled is not run", refused_before_it_runs)
+
+
+main(tests)

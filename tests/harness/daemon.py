@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""memcgprofd of the build tree on a private bus, with a state directory of its own."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+
+from proc import built, ended, stop, Scratch
+from tap import Failure
+
+
+class Daemon:
+    def __init__(self, bus, *options, wrapper=()):
+        """options: further arguments; wrapper: a command in front, e.g. ("setpriv", ...)."""
+        self.bus, self.options, self.wrapper = bus, list(options), list(wrapper)
+        self.process = None
+
+    def __enter__(self):
+        self.scratch = Scratch()
+        self.directory = self.scratch.__enter__()
+        self.state = os.path.join(self.directory, "state")
+        os.mkdir(self.state, 0o700)
+        self.log = os.path.join(self.directory, "log")
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        try:
+            self.stop()
+        finally:
+            self.scratch.__exit__()
+
+    def start(self, seconds=60):
+        """Starts it and waits for READY=1, which it says when its name is on the bus."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+            path = os.path.join(self.directory, "notify")
+            if os.path.exists(path):
+                os.unlink(path)
+            ready.bind(path)
+            with open(self.log, "ab") as log:
+                self.process = subprocess.Popen(
+                    [*self.wrapper, built("daemon/memcgprofd"), f"--bus={self.bus.address}", f"--state-dir={self.state}", *self.options],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "NOTIFY_SOCKET": path},
+                    start_new_session=True)
+            self._wait_ready(ready, seconds)
+
+    def _wait_ready(self, ready, seconds):
+        pidfd = os.pidfd_open(self.process.pid)
+        try:
+            while True:
+                readable, _, _ = select.select([ready, pidfd], [], [], seconds)
+                if ready in readable and b"READY=1" in ready.recv(65536):
+                    return
+                if not readable or pidfd in readable:
+                    self.process.poll()
+                    raise Failure("memcgprofd did not get ready: " + self.log_text()[-2000:])
+        finally:
+            os.close(pidfd)
+
+    def log_text(self):
+        with open(self.log, encoding="utf-8", errors="backslashreplace") as f:
+            return f.read()
+
+    def stop(self):
+        """Ends it; a status other than 0 is a failure, with the log."""
+        if self.process is None:
+            return
+        process, self.process = self.process, None
+        status = stop(process, 20)
+        if status not in (0, None):
+            raise Failure(f"memcgprofd ended with status {status}: " + self.log_text()[-4000:])
+
+    def kill(self):
+        process, self.process = self.process, None
+        process.kill()
+        process.wait()
+
+    def freeze(self):
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self):
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def alive(self):
+        return self.process is not None and not ended(self.process, 0)
+
+    def reports(self):
+        """Paths of the final reports on disk."""
+        directory = os.path.join(self.state, "reports")
+        if not os.path.isdir(directory):
+            return []
+        return sorted(os.path.join(directory, f) for f in os.listdir(directory) if f.endswith(".json"))
