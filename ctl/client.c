@@ -22,8 +22,8 @@
 #define START_US (60 * USEC_PER_SEC) /* a busy machine, and the first one attaches BPF programs */
 #define MODE_US (5 * USEC_PER_SEC)   /* a kill switch does not wait */
 
-#define SHOWN_MAX 200                       /* bytes of an address that a sentence repeats */
-#define DOCUMENT_MAX ((size_t)1 << 30)      /* of a dump */
+#define SHOWN_MAX 200                  /* bytes of an address that a sentence repeats */
+#define DOCUMENT_MAX ((size_t)1 << 30) /* of a dump */
 
 struct client {
         sd_bus *bus;
@@ -137,8 +137,8 @@ static int explain(const struct client *c, const sd_bus_error *error, int r, cha
 }
 
 /* Sends `m`. `error` keeps the reply's error for a caller that wants to look at its name; initialised by the caller. */
-static int exchange(struct client *c, sd_bus_message *m, uint64_t timeout_us, sd_bus_error *error, sd_bus_message **ret,
-        char **reterr) {
+static int exchange(
+        struct client *c, sd_bus_message *m, uint64_t timeout_us, sd_bus_error *error, sd_bus_message **ret, char **reterr) {
         int r = sd_bus_call(c->bus, m, timeout_us, error, ret);
 
         return r < 0 ? explain(c, error, r, reterr) : 0;
@@ -198,8 +198,8 @@ int client_start(struct client *c, const char *target, const char *spec, char **
         int r = manager_call(c, "StartProfile", &m);
 
         if (r >= 0)
-                r = spec ? sd_bus_message_append(m, "sa{sv}", target, 1, "spec", "s", spec) :
-                           sd_bus_message_append(m, "sa{sv}", target, 0);
+                r = spec ? sd_bus_message_append(m, "sa{sv}", target, 1, "spec", "s", spec)
+                         : sd_bus_message_append(m, "sa{sv}", target, 0);
         return r < 0 ? unwritable(r, reterr) : send_for_text(c, m, START_US, 'o', ret_path, reterr);
 }
 
@@ -358,9 +358,9 @@ static int read_more(sd_bus_message *reply, struct report_list_entry *e) {
                         if (streq(wanted[i].key, key))
                                 value = wanted[i].value;
                 if (r >= 0)
-                        r = value                       ? sd_bus_message_read(reply, "v", "s", value) :
-                                streq(key, "cgroup_id") ? sd_bus_message_read(reply, "v", "t", &e->cgroup_id) :
-                                                          sd_bus_message_skip(reply, "v");
+                        r = value                     ? sd_bus_message_read(reply, "v", "s", value)
+                            : streq(key, "cgroup_id") ? sd_bus_message_read(reply, "v", "t", &e->cgroup_id)
+                                                      : sd_bus_message_skip(reply, "v");
                 if (r >= 0)
                         r = sd_bus_message_exit_container(reply);
         }

@@ -46,11 +46,11 @@ static void print_entry(FILE *out, const char *left, const char *right, const ch
         fputc('\n', out);
 }
 
-static void print_option(FILE *out, char letter, const char *name, const char *metavar, const char *help,
-        const char *const *words) {
+static void print_option(
+        FILE *out, char letter, const char *name, const char *metavar, const char *help, const char *const *words) {
         char short_form[] = {'-', letter, ',', ' ', '\0'};
-        _cleanup_free_ char *left = format("%s--%s%s%s", letter ? short_form : "    ", name, metavar ? "=" : "",
-                metavar ? metavar : "");
+        _cleanup_free_ char *left =
+                format("%s--%s%s%s", letter ? short_form : "    ", name, metavar ? "=" : "", metavar ? metavar : "");
 
         if (left)
                 print_entry(out, left, help, words);

@@ -30,9 +30,7 @@ const size_t options_count = ELEMENTS(options_table);
 static const char filter_letters[_FILTER_KEY_MAX] = {[FILTER_LIMIT] = 'n', [FILTER_SORT] = 's', [FILTER_MIN_SIZE] = 'm'};
 
 /* alloctop's letters for the order: size, calls, tag. */
-static const struct {
-        const char *letter, *word;
-} sort_letters[] = {{"s", "bytes"}, {"c", "calls"}, {"t", "name"}};
+static const struct { const char *letter, *word; } sort_letters[] = {{"s", "bytes"}, {"c", "calls"}, {"t", "name"}};
 
 char options_letter(enum filter_key key) {
         return filter_letters[key];
@@ -256,8 +254,8 @@ static int check_verb(const struct cursor *c, const struct options *o, char **re
                 if (foreign & 1u << bit) {
                         _cleanup_free_ char *shown = text_escape(c->seen_as[bit], strlen(c->seen_as[bit]), SHOWN_MAX);
 
-                        return fail(reterr, -EINVAL, "\"memcgprof %s\" does not take the option %s.", v->name,
-                                shown ? shown : "?");
+                        return fail(
+                                reterr, -EINVAL, "\"memcgprof %s\" does not take the option %s.", v->name, shown ? shown : "?");
                 }
         if (o->n_args < v->min_args)
                 return fail(reterr, -EINVAL, "\"memcgprof %s\" needs %s.", v->name, v->args);

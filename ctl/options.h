@@ -35,10 +35,10 @@ struct options {
 };
 
 struct option {
-        char letter;       /* 0: none */
-        const char *name;  /* without dashes */
+        char letter;         /* 0: none */
+        const char *name;    /* without dashes */
         const char *metavar; /* NULL: takes no value */
-        unsigned takes;    /* 0: every verb; else the group of options it belongs to */
+        unsigned takes;      /* 0: every verb; else the group of options it belongs to */
         const char *help;
 };
 

@@ -118,7 +118,8 @@ static void page_how(struct page *p, const json_t *document) {
 
         line(p, "mode", TAKE(mode));
         line(p, "backend", backend && release ? format("%s on Linux %s", backend, release) : NULL);
-        line(p, "started", by ? format("by %s, %s", by, from_start ? "from the first instruction" : "on what was running already") : NULL);
+        line(p, "started",
+                by ? format("by %s, %s", by, from_start ? "from the first instruction" : "on what was running already") : NULL);
 }
 
 /* State and age: since the baseline, which a reset moves. */
@@ -128,7 +129,9 @@ static void page_state(struct page *p, const json_t *document) {
         _cleanup_free_ char *state = table_text(get(document, "profile"), "state"),
                             *age = table_span(integer(document, "at_us") - since);
 
-        line(p, "state", state && age ? format("%s, %s since %s", state, age, json_is_integer(reset) ? "the reset" : "the start") : NULL);
+        line(p, "state",
+                state && age ? format("%s, %s since %s", state, age, json_is_integer(reset) ? "the reset" : "the start")
+                             : NULL);
 }
 
 /* The filter in one line, when there is one. */
@@ -257,8 +260,7 @@ static char *cell_charged(const json_t *row) {
 
 /* "function+0xoff [module]"; the key where a row has no function of its own, because it is a group or has no name. */
 static char *site_name(const json_t *row) {
-        _cleanup_free_ char *function = table_text(row, "function"), *module = table_text(row, "module"),
-                            *offset = NULL;
+        _cleanup_free_ char *function = table_text(row, "function"), *module = table_text(row, "module"), *offset = NULL;
         const char *m = json_string_value(get(row, "module"));
 
         if (!json_is_string(get(row, "function")))
@@ -271,9 +273,9 @@ static char *site_name(const json_t *row) {
 
 static char *cell_site(const json_t *row) {
         _cleanup_free_ char *name = site_name(row);
-        const char *note = json_is_true(get(row, "blind"))     ? " (its frees cannot be seen)" :
-                           json_is_false(get(row, "accurate")) ? " (inaccurate)" :
-                                                                 "";
+        const char *note = json_is_true(get(row, "blind"))       ? " (its frees cannot be seen)"
+                           : json_is_false(get(row, "accurate")) ? " (inaccurate)"
+                                                                 : "";
 
         return name ? format("%s%s", name, note) : NULL;
 }
@@ -293,10 +295,10 @@ static void foot_lens(struct page *p, const char *label, const json_t *lens) {
                             *vmalloc = table_member_size(lens, "vmalloc"), *user = table_member_size(lens, "user");
 
         line(p, label,
-                kernel && slab && page && percpu && vmalloc && user ?
-                        format("%s (slab %s, page %s, percpu %s, vmalloc %s), user %s", kernel, slab, page, percpu, vmalloc,
-                                user) :
-                        NULL);
+                kernel && slab && page && percpu && vmalloc && user
+                        ? format("%s (slab %s, page %s, percpu %s, vmalloc %s), user %s", kernel, slab, page, percpu, vmalloc,
+                                  user)
+                        : NULL);
 }
 
 static void foot_flow(struct page *p, const json_t *totals) {
@@ -305,8 +307,8 @@ static void foot_flow(struct page *p, const json_t *totals) {
 
         line(p, "allocated",
                 allocated && freed ? format("%s in %" PRId64 " calls, freed %s in %" PRId64, allocated,
-                                             integer(totals, "allocated_calls"), freed, integer(totals, "freed_calls")) :
-                                     NULL);
+                                             integer(totals, "allocated_calls"), freed, integer(totals, "freed_calls"))
+                                   : NULL);
         if (integer(totals, "irq_bytes") != 0)
                 line(p, "interrupts", irq ? format("%s more, allocated by interrupts: nobody's", irq) : NULL);
         if (integer(totals, "untracked_bytes") != 0)
@@ -379,8 +381,7 @@ int render_support(FILE *out, const json_t *document) {
         line(&page, "kernel", table_text(kernel, "release"));
         line(&page, "backend", table_text(kernel, "backend"));
         fputc('\n', out);
-        return page.oom ? -ENOMEM :
-                          table_print(out, support_columns, ELEMENTS(support_columns), get(document, "items"), 0);
+        return page.oom ? -ENOMEM : table_print(out, support_columns, ELEMENTS(support_columns), get(document, "items"), 0);
 }
 
 static char *cell_kind(const json_t *row) {

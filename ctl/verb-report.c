@@ -216,7 +216,8 @@ static int wanted_of(const char *word, struct wanted *ret) {
         *ret = (struct wanted){.id = word};
         for (size_t i = 0; i < ELEMENTS(kinds); i++)
                 if (startswith(word, kinds[i]))
-                        *ret = (struct wanted){.kind = word, .kind_length = strlen(kinds[i]) - 1, .id = word + strlen(kinds[i])};
+                        *ret = (struct wanted){
+                                .kind = word, .kind_length = strlen(kinds[i]) - 1, .id = word + strlen(kinds[i])};
         ret->file_id = text_filename(ret->id);
         return ret->file_id ? 0 : -ENOMEM;
 }
@@ -294,8 +295,7 @@ static int show_report(const struct options *o, const struct entries *e, char **
                 r = document_filter(json_object_get(document, "summary"), &o->filter);
         if (r < 0)
                 return r;
-        return o->json ? document_print(stdout, document) :
-                         render_summary(stdout, document, document_rows(stdout, &o->filter));
+        return o->json ? document_print(stdout, document) : render_summary(stdout, document, document_rows(stdout, &o->filter));
 }
 
 /* Without an id there is a table of reports, which has neither a document nor sites. */

@@ -229,7 +229,7 @@ static int write_output(struct run *run, const json_t *document, char **reterr) 
         if (!out)
                 return -ENOMEM;
         run->output_fd = -1;
-        if (document_print(out, document) < 0 || fflush(out) != 0)
+        if (document_print(out, document) < 0 || fflush(out) != 0 || ferror(out))
                 return fail(reterr, -EIO, "%s cannot be written: %s.", run->options->output, strerror(errno));
         return 0;
 }

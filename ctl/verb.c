@@ -3,8 +3,8 @@
  * The table of verbs and how all of them speak to the person in front: documents and tables on standard output, sentences on
  * standard error.
  */
-#include "table.h"
 #include "verb.h"
+#include "table.h"
 
 #define SENTENCE_MAX 2000
 
@@ -15,8 +15,8 @@ const struct verb verbs[] = {
         {"stop", "TARGET", 1, 1, 0, true, "end the profile of a target", verb_stop},
         {"off", "", 0, 0, TAKES_STATE, false, "kill switch: end all profiles and start none", verb_off},
         {"show", "TARGET", 1, 1, TAKES_JSON | TAKES_FILTER, true, "which kernel sites hold the target's memory", verb_show},
-        {"report", "[ID]", 0, 1, TAKES_JSON | TAKES_FILTER | TAKES_STATE, false,
-                "final reports: all, or the newest one of ID", verb_report},
+        {"report", "[ID]", 0, 1, TAKES_JSON | TAKES_FILTER | TAKES_STATE, false, "final reports: all, or the newest one of ID",
+                verb_report},
         {"run", "[--] COMMAND [ARGUMENT...]", 1, -1, TAKES_JSON | TAKES_FILTER | TAKES_RUN, false,
                 "run a command and profile it, without a daemon", verb_run},
         {"help", "[VERB]", 0, 1, 0, false, "this text, or the one of a verb", verb_help},
@@ -32,9 +32,9 @@ const struct verb *verb_find(const char *name) {
 }
 
 int verb_complain(int error, const char *sentence) {
-        const char *said = sentence           ? sentence :
-                           error == -EBADMSG ? "That is no document that this program knows." :
-                                               strerror(-error);
+        const char *said = sentence            ? sentence
+                           : error == -EBADMSG ? "That is no document that this program knows."
+                                               : strerror(-error);
         _cleanup_free_ char *shown = table_escape_max(said, SENTENCE_MAX);
 
         fprintf(stderr, "memcgprof: %s\n", shown ? shown : "Out of memory.");

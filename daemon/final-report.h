@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Final reports: taken from a profile at one moment, written to disk at another, so that a call which ends a profile does not
- * wait for the disk. The queue between the two is first in, first out and written one report at a time.
+ * Final reports: taken from a profile at one moment, written to disk at another (report-writer.h), so that a call which ends a
+ * profile does not wait for the disk. What was taken refers to nothing outside but static text.
  */
 #pragma once
 
@@ -14,7 +14,6 @@ struct final_report {
         uint64_t cgroup_id;
         struct summary *summary; /* NULL: it could not be read, and there is nothing to write */
         struct report_end end;
-        struct final_report *next;
 };
 
 struct final_report *final_report_free(struct final_report *f);

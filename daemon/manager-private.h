@@ -2,8 +2,8 @@
 /* What manager.c (modes, ends, reports) and manager-start.c (requests, admission) share. Nobody else includes this. */
 #pragma once
 
-#include "final-report.h"
 #include "manager.h"
+#include "report-writer.h"
 
 struct manager {
         sd_event *event;
@@ -16,8 +16,9 @@ struct manager {
         void *listener_data;
         enum mode told_mode, told_effective_mode; /* what the listener knows */
 
-        struct final_report *reports, **reports_tail; /* taken, not yet written */
-        sd_event_source *report_source, *clean_source;
+        struct report_writer *writer;
+        struct registration *retired; /* out of the registry, still counting in the kernel */
+        sd_event_source *clean_source;
 };
 
 extern const struct watch_handlers manager_watch_handlers; /* userdata: the registration */
@@ -25,8 +26,15 @@ extern const struct watch_handlers manager_watch_handlers; /* userdata: the regi
 /* The container or cgroup is over: state `ended`, report after the settle time. Later calls only refine the source. */
 void manager_end(struct manager *m, struct registration *r, const char *source);
 
-/* Takes the report if it is owed, tells the listener, and frees `r` with everything it holds in the kernel. */
+/*
+ * Takes the report if it is owed, tells the listener, and retires `r`: nobody can find it any more. What it holds in the kernel
+ * goes at the next idle moment, because detaching programs takes longer than a starting container should wait; a profile that
+ * begins before finds them attached.
+ */
 void manager_release(struct manager *m, struct registration *r);
+
+/* Frees what was retired, now. Returns false when there was nothing. */
+bool manager_flush(struct manager *m);
 
 /* Reads what a removal of the cgroup would take away. */
 void manager_refresh(struct registration *r);

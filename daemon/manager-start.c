@@ -161,6 +161,24 @@ static int enroll(struct manager *m, struct profile *profile, const struct reque
         return 0;
 }
 
+/*
+ * Begins to count. Profiles that were retired but still count are left alone, so that programs need not be detached and
+ * attached again, but for two cases: the tables are full, or it is the same cgroup, which cannot be two groups at once.
+ */
+static int start(struct manager *m, struct cgroup *cgroup, struct profile_label *label, struct profile **ret, char **reterr) {
+        int r;
+
+        for (const struct registration *old = m->retired; old; old = old->next)
+                if (old->cgroup_id == cgroup->id) {
+                        (void)manager_flush(m);
+                        break;
+                }
+        r = profile_start(m->engine, cgroup, label, ret, reterr);
+        if (r == -ENOSPC && manager_flush(m))
+                r = profile_start(m->engine, cgroup, label, ret, reterr);
+        return r;
+}
+
 static int begin(struct manager *m, struct cgroup **cgroup, const struct request *q, struct view **ret, char **reterr) {
         struct profile_label *label = &q->wish->label;
         uint64_t id = (*cgroup)->id;
@@ -174,7 +192,7 @@ static int begin(struct manager *m, struct cgroup **cgroup, const struct request
         error = admit(m, *cgroup, q, reterr);
         if (error < 0)
                 return error;
-        error = profile_start(m->engine, *cgroup, label, &profile, reterr);
+        error = start(m, *cgroup, label, &profile, reterr);
         if (error >= 0) {
                 *cgroup = NULL;
                 error = enroll(m, profile, q, ret, reterr);

@@ -30,51 +30,27 @@ void manager_tell_mode(struct manager *m) {
 
 /* Writing */
 
-static void write_report(struct manager *m, struct final_report *f) {
-        _cleanup_free_ char *path = NULL, *sentence = NULL;
-        struct registration *r;
-        int error;
+/* The writer has done, or could not do, one report. */
+static void on_written(void *userdata, const struct final_report *f, const char *path, int error, const char *sentence) {
+        struct manager *m = userdata;
+        struct registration *r = registry_by_cgroup(&m->registry, f->cgroup_id);
 
-        error = final_report_write(f, m->state, &path, &sentence);
         if (error < 0)
                 log_error("No final report for %s: %s", f->id, sentence ? sentence : strerror(-error));
         else
                 log_info("Final report of %s (%s) is in %s.", f->id, f->end.source, path);
-        r = registry_by_cgroup(&m->registry, f->cgroup_id);
         if (r && r->reported && path) {
                 free(r->report);
                 r->report = strdup(path);
         }
         if (m->listener)
                 m->listener->finished(m->listener_data, f->object, path ? path : "");
-        if (path && state_dir_prune_reports(m->state, &report_limits_default, strrchr(path, '/') + 1) < 0)
-                log_warning("Old reports cannot be looked through.");
-}
-
-static bool write_next_report(struct manager *m) {
-        _cleanup_(final_report_freep) struct final_report *f = m->reports;
-
-        if (!f)
-                return false;
-        m->reports = f->next;
-        if (!m->reports)
-                m->reports_tail = &m->reports;
-        write_report(m, f);
-        return true;
-}
-
-static int on_report(sd_event_source *s, void *userdata) {
-        struct manager *m = userdata;
-
-        (void)write_next_report(m);
-        /* One at a time: a container that starts meanwhile comes first. */
-        (void)sd_event_source_set_enabled(s, m->reports ? SD_EVENT_ON : SD_EVENT_OFF);
-        return 0;
 }
 
 static int on_clean(sd_event_source *s, void *userdata) {
         struct manager *m = userdata;
 
+        (void)manager_flush(m);
         engine_clean(m->engine);
         return 0;
 }
@@ -109,7 +85,7 @@ static struct final_report *take_report(const struct registration *r) {
         return TAKE(f);
 }
 
-/* Takes the final report now and leaves the writing to an idle moment. */
+/* Takes the final report now; the writer's thread puts it on disk. */
 static void queue_report(struct manager *m, struct registration *r) {
         struct final_report *f;
 
@@ -121,10 +97,7 @@ static void queue_report(struct manager *m, struct registration *r) {
                 log_error("No memory for the final report of %s.", r->views[0]->id);
                 return;
         }
-        *m->reports_tail = f;
-        m->reports_tail = &f->next;
-        if (m->report_source)
-                (void)sd_event_source_set_enabled(m->report_source, SD_EVENT_ON);
+        report_writer_add(m->writer, f);
 }
 
 static void tell_state(struct manager *m, struct registration *r) {
@@ -166,10 +139,24 @@ void manager_release(struct manager *m, struct registration *r) {
         log_info("Profile of %s %s is removed.", r->views[0]->kind, r->views[0]->id);
         registry_remove(&m->registry, r);
         groups_remove(engine_groups(m->engine), r->cgroup_id);
-        registration_free(r);
+        r->watch = watch_free(r->watch);
+        r->next = m->retired;
+        m->retired = r;
         if (m->clean_source)
                 (void)sd_event_source_set_enabled(m->clean_source, SD_EVENT_ONESHOT);
         manager_tell_mode(m);
+}
+
+bool manager_flush(struct manager *m) {
+        bool any = m->retired;
+
+        while (m->retired) {
+                struct registration *r = m->retired;
+
+                m->retired = r->next;
+                registration_free(r);
+        }
+        return any;
 }
 
 static void on_refresh(void *userdata) {
@@ -248,6 +235,7 @@ enum mode manager_effective_mode(const struct manager *m) {
 static void release_all(struct manager *m) {
         while (m->registry.n > 0)
                 manager_release(m, m->registry.items[0]);
+        (void)manager_flush(m);
 }
 
 int manager_set_mode(struct manager *m, const char *text, char **reterr) {
@@ -301,15 +289,13 @@ int manager_new(sd_event *event, struct engine *engine, struct state_dir *state,
         m->engine = engine;
         m->state = state;
         m->settle_usec = settle_usec;
-        m->reports_tail = &m->reports;
-        r = sd_event_add_defer(event, &m->report_source, on_report, m);
-        if (r >= 0)
-                r = sd_event_add_defer(event, &m->clean_source, on_clean, m);
+        r = report_writer_new(event, state, on_written, m, &m->writer, reterr);
+        if (r < 0)
+                return r;
+        r = sd_event_add_defer(event, &m->clean_source, on_clean, m);
         if (r < 0)
                 return fail(reterr, r, "Cannot prepare the event loop: %s.", strerror(-r));
-        (void)sd_event_source_set_priority(m->report_source, SD_EVENT_PRIORITY_IDLE);
         (void)sd_event_source_set_priority(m->clean_source, SD_EVENT_PRIORITY_IDLE);
-        (void)sd_event_source_set_enabled(m->report_source, SD_EVENT_OFF);
         (void)sd_event_source_set_enabled(m->clean_source, SD_EVENT_OFF);
         load_mode(m);
         m->told_mode = manager_mode(m);
@@ -320,8 +306,7 @@ int manager_new(sd_event *event, struct engine *engine, struct state_dir *state,
 
 void manager_stop_all(struct manager *m) {
         release_all(m);
-        while (write_next_report(m))
-                ;
+        report_writer_finish(m->writer);
 }
 
 struct manager *manager_free(struct manager *m) {
@@ -330,13 +315,7 @@ struct manager *manager_free(struct manager *m) {
         m->listener = NULL;
         release_all(m);
         registry_done(&m->registry);
-        while (m->reports) {
-                struct final_report *f = m->reports;
-
-                m->reports = f->next;
-                final_report_free(f);
-        }
-        sd_event_source_disable_unref(m->report_source);
+        report_writer_free(m->writer);
         sd_event_source_disable_unref(m->clean_source);
         sd_event_unref(m->event);
         free(m);

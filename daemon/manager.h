@@ -17,7 +17,7 @@
  *     report is taken, and the newer one gets the object path.
  *   - ContainerStopped within the settle time after the removal of the cgroup makes the report say `poststop`.
  *   - Mode `off` refuses with NotReady, not Busy: nobody holds anything, and waiting does not help.
- *   - Nothing in a call that a hook makes waits for the disk: reports are written when the loop is idle.
+ *   - Nothing in a call that a hook makes waits for the disk: reports are written by a thread of their own.
  *
  * Errors are the errnos that bus-error.h names.
  */

@@ -41,11 +41,12 @@ struct registration {
         size_t n_requesters;
 
         bool ended;
-        const char *end_source; /* see struct report_end */
-        int64_t end_us;         /* CLOCK_REALTIME */
-        int64_t oom_kills;      /* last good reading, -1: none */
-        bool reported;          /* the final report was taken */
-        char *report;           /* its path, once written */
+        const char *end_source;    /* see struct report_end */
+        int64_t end_us;            /* CLOCK_REALTIME */
+        int64_t oom_kills;         /* last good reading, -1: none */
+        bool reported;             /* the final report was taken */
+        char *report;              /* its path, once written */
+        struct registration *next; /* in the manager's list of retired ones */
 };
 
 struct registry {

@@ -17,8 +17,9 @@
 int hierarchy_find(char **ret_mount, bool *ret_unified_too, char **reterr);
 
 /*
- * Makes the group `path` (relative to the memory hierarchy, without a leading slash). On v2 the memory controller is switched
- * on in cgroup.subtree_control of every ancestor that has not got it. Negative errno of the kernel, with a sentence.
+ * Makes the group `path` (relative to the memory hierarchy, without a leading slash). On v2 libcgroup writes "+memory" to
+ * cgroup.subtree_control of its parent, and of no other ancestor; it stays on when the group is removed. Negative errno of the
+ * kernel, with a sentence.
  */
 int hierarchy_make(const char *path, char **reterr);
 

@@ -344,7 +344,7 @@ static int identify(struct tracker_bpf *t, const struct cgroup *cgroup, struct m
         options.link_info_len = sizeof(info);
         link = bpf_program__attach_iter(t->skel->progs.identify, &options);
         if (!link)
-                return errno == ENODEV || errno == EBADF
+                return errno == ENODEV || errno == ENOENT
                                ? fail(reterr, -ENODEV, "The cgroup %s is gone.", cgroup->path)
                                : libbpf_fail(reterr, -errno, "The cgroup cannot be looked up in the kernel");
         fd = bpf_iter_create(bpf_link__fd(link));

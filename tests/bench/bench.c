@@ -19,7 +19,7 @@
 #define ROUNDS_MAX 101
 #define REPEATS 3
 
-static unsigned rounds = 15, ops = 60000;
+static unsigned rounds = 41, ops = 8000;
 
 /* ---- the loops ------------------------------------------------------------------------------------------------------------
  */
@@ -95,7 +95,7 @@ static const struct {
 };
 
 static struct cgroup_root *root;
-static struct cgroup *group;
+static struct cgroup *group, *other; /* this process lives in `group`; `other` is profiled when it is to be outside */
 static struct tracker *counting, *live;
 static double events[N_LOOPS]; /* allocation events per operation */
 
@@ -151,15 +151,12 @@ static int count_events(struct tracker *t, unsigned id) {
         return 0;
 }
 
-static int with_tracker(struct tracker *t, bool inside, const char *home, double ret[static N_LOOPS]) {
+static int with_tracker(struct tracker *t, bool inside, double ret[static N_LOOPS]) {
         _cleanup_free_ char *why = NULL;
         unsigned id;
         int r;
 
-        r = move_self(inside ? group->path : home);
-        if (r < 0)
-                return r;
-        r = t->ops->begin(t, group, &id, &why);
+        r = t->ops->begin(t, inside ? group : other, &id, &why);
         if (r < 0) {
                 fprintf(stderr, "bench: %s\n", why);
                 return r;
@@ -169,11 +166,10 @@ static int with_tracker(struct tracker *t, bool inside, const char *home, double
                 r = count_events(t, id);
         t->ops->end(t, id);
         t->ops->clean(t);
-        (void)move_self(home);
         return r;
 }
 
-static int measure(enum setting s, const char *home, double ret[static N_LOOPS]) {
+static int measure(enum setting s, double ret[static N_LOOPS]) {
         switch (s) {
         case BASE:
                 return run_loops(ret);
@@ -181,10 +177,10 @@ static int measure(enum setting s, const char *home, double ret[static N_LOOPS])
         case FLOOR_ALL:
                 return with_empty(s == FLOOR_ALL, ret);
         case COUNTING:
-                return with_tracker(counting, true, home, ret);
+                return with_tracker(counting, true, ret);
         case OUTSIDE:
         case LIVE:
-                return with_tracker(live, s == LIVE, home, ret);
+                return with_tracker(live, s == LIVE, ret);
         case _SETTINGS:
         default:
                 return -EINVAL;
@@ -240,11 +236,11 @@ static void print_loop(size_t loop) {
         }
 }
 
-static int run(const char *home) {
+static int run(void) {
         for (unsigned round = 0; round < rounds; round++)
                 for (enum setting s = BASE; s < _SETTINGS; s++) {
                         double ns[N_LOOPS];
-                        int r = measure(s, home, ns);
+                        int r = measure(s, ns);
 
                         if (r < 0)
                                 return r;
@@ -259,6 +255,7 @@ static int run(const char *home) {
 static int set_up(char **ret_home, char **reterr) {
         const struct tracker_options count_only = {.count_only = true};
         _cleanup_free_ char *name = format("memcgprof-bench-%d", (int)getpid());
+        _cleanup_free_ char *other_name = format("memcgprof-bench-%d-other", (int)getpid());
         int r;
 
         r = cgroup_root_new(&root, reterr);
@@ -270,6 +267,10 @@ static int set_up(char **ret_home, char **reterr) {
                 r = tracker_bpf_new(&count_only, &counting, reterr);
         if (r >= 0)
                 r = cgroup_create(root, name, &group, reterr);
+        if (r >= 0)
+                r = cgroup_create(root, other_name, &other, reterr);
+        if (r >= 0)
+                r = move_self(group->path);
         return r;
 }
 
@@ -290,12 +291,17 @@ int main(int argc, char **argv) {
         }
         r = set_up(&home, &why);
         if (r >= 0)
-                r = run(home);
+                r = run();
         if (r < 0)
                 fprintf(stderr, "bench: %s\n", why ?: strerror(-r));
+        if (home)
+                (void)move_self(home);
         if (group)
                 (void)cgroup_remove(root, group, NULL);
+        if (other)
+                (void)cgroup_remove(root, other, NULL);
         cgroup_free(group);
+        cgroup_free(other);
         tracker_free(live);
         tracker_free(counting);
         cgroup_root_free(root);

@@ -14,7 +14,7 @@ import dbus.bus
 from bus import MANAGER, NAME, PATH, PROFILE
 from container import memory_cgroup, memory_hierarchy
 from daemon import Daemon
-from proc import built, need_root
+from proc import built, eventually, need_root
 from tap import Failure, Skip, check, equal
 
 PROPERTIES = "org.freedesktop.DBus.Properties"
@@ -84,6 +84,10 @@ class Fake(Daemon):
         """How many groups count now."""
         lines = self.tracked()
         return sum(line.startswith("begin") for line in lines) - sum(line.startswith("end") for line in lines)
+
+    def wait_counting(self, n):
+        """Groups that are over are ended when the daemon has nothing else to do."""
+        eventually(lambda: self.counting() == n, 10, f"{n} groups count, not {self.counting()}")
 
 
 class Group:

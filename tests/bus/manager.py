@@ -27,12 +27,12 @@ def start_by_path(t):
             equal(started(t, again), path, f"StartProfile {again}")
             equal(str(t.client.manager("GetProfile", again)), path, f"GetProfile {again}")
         equal(t.client.paths(), [path], "one measurement per memcg")
-        equal(t.daemon.counting(), 1, "groups that count")
+        t.daemon.wait_counting(1)
         with Signals(t.bus, "ProfileRemoved") as removed:
             t.client.manager("StopProfile", dbus.ObjectPath(path))
             equal(removed.next(), [path], "ProfileRemoved")
         equal(t.client.paths(), [], "profiles after StopProfile")
-        equal(t.daemon.counting(), 0, "groups that count after StopProfile")
+        t.daemon.wait_counting(0)
 
 
 def start_by_container(t):
@@ -50,7 +50,7 @@ def start_by_container(t):
         # Another name of the same group is a second view of one measurement.
         view = started(t, f"cgroup:{g.path}")
         equal(sorted(t.client.paths()), sorted([path, view]), "views")
-        equal(t.daemon.counting(), 1, "groups that count")
+        t.daemon.wait_counting(1)
         equal(str(t.client.get(view, PROFILE, "Kind")), "cgroup", "Kind of the second view")
         equal(str(t.client.get(path, PROFILE, "Kind")), "container", "Kind of the first view")
         t.client.manager("StopProfile", dbus.ObjectPath(view))
@@ -68,7 +68,7 @@ def busy_names_the_holder(t):
         path = started(t, f"cgroup:{a.path}")
         refused(ERROR + "Busy", [f"cgroup:{a.path}"[:100]], t.client.manager, "StartProfile", f"cgroup:{b.path}")
         equal(t.client.paths(), [path], "the holder is untouched")
-        equal(t.daemon.counting(), 1, "groups that count")
+        t.daemon.wait_counting(1)
         a.remove()
         t.wait_state(path, "ended")
         other = started(t, f"cgroup:{b.path}")
@@ -123,7 +123,7 @@ def wrong_targets(t):
     # A file of a cgroup and a directory elsewhere are no groups.
     with Group() as g:
         refused(ERROR + "NoSuchTarget", [], manager, "StartProfile", f"cgroup:{g.path}/cgroup.procs")
-    equal(t.daemon.counting(), 0, "groups that count")
+    t.daemon.wait_counting(0)
 
 
 def tracker_failures(t):
@@ -268,7 +268,7 @@ def off(t):
         t.client.manager("SetMode", "off")
         equal(removed.next(), [path], "ProfileRemoved")
         equal(finished.next()[0], path, "ProfileFinished")
-        equal(t.daemon.counting(), 0, "groups that count")
+        t.daemon.wait_counting(0)
         equal(str(t.client.get(PATH, MANAGER, "EffectiveMode")), "off", "EffectiveMode")
         refused(ERROR + "NotReady", ["off", "SetMode"], t.client.manager, "StartProfile", f"cgroup:{g.path}")
         refused(ERROR + "NotReady", ["off", "SetMode"], t.client.manager, "RegisterContainer", os.path.basename(g.path),

@@ -6,6 +6,7 @@ What is the demo's own is told from what others do meanwhile: its processes carr
 in a directory of their own, its cgroups and mounts carry the container's id.
 """
 
+import glob
 import json
 import os
 import re
@@ -89,10 +90,23 @@ def cgroup_mount():
     return os.path.dirname(mount) if mount.startswith("/sys/fs/cgroup/") else mount
 
 
+def held_programs():
+    """Ids of the BPF programs that some process holds by a program's or a link's descriptor."""
+    held = set()
+    for info in glob.iglob("/proc/[0-9]*/fdinfo/*"):
+        try:
+            with open(info, encoding="ascii", errors="replace") as f:
+                held.update(int(line.split()[1]) for line in f if line.startswith("prog_id:"))
+        except OSError:
+            continue
+    return held
+
+
 def programs():
-    """BPF programs that nobody holds: pinned or left attached. Those of other processes are their own."""
+    """BPF programs that no process holds: pinned, or left behind in some other way. Those of processes are their business."""
     listed = json.loads(run([need("bpftool"), "-j", "prog", "list"]).stdout or "[]")
-    return {f"{p['id']} {p.get('name')}" for p in listed if not p.get("pids")}
+    held = held_programs() if listed else set()
+    return {f"{p['id']} {p.get('name')}" for p in listed if p["id"] not in held}
 
 
 def whole(tap):

@@ -73,6 +73,12 @@ def help_texts():
     check("--limit" not in cli("help", "list").stdout, "the help of list shows options that list does not take")
 
 
+def version():
+    done = cli("--version")
+    equal((done.returncode, done.stderr), (0, ""), "--version")
+    check(done.stdout.startswith("memcgprof ") and done.stdout.count("\n") == 1, f"--version says {done.stdout!r}")
+
+
 def full_device():
     if not os.path.exists("/dev/full"):
         raise Skip("there is no /dev/full")
@@ -201,9 +207,9 @@ def not_root(directory):
 
 def tests(tap):
     for case in USAGE:
-        tap.case(f"usage: {' '.join(case[1:]) or 'no word'}".encode("ascii", "backslashreplace").decode(), usage, *case)
+        tap.case(f"usage: {ascii(' '.join(case[1:]))}", usage, *case)
     tap.case("help is the same by all its names, of every verb", help_texts)
-    equal(cli("--version").returncode, 0, "--version")
+    tap.case("--version", version)
     tap.case("what could not be written is a failure", full_device)
     with Scratch() as directory:
         bus = f"--bus=unix:path={directory}/nobus"

@@ -45,18 +45,18 @@ static void parsed_done(struct parsed *p) {
                 free(p->words[i]);
 }
 
-#define REFUSED(what, ...)                                 \
-        do {                                               \
-                _cleanup_(parsed_done) struct parsed p_;   \
-                parse(&p_, __VA_ARGS__, NULL);             \
-                assert_int_equal(p_.r, -EINVAL);           \
-                assert_sentence(&p_.why, what);            \
+#define REFUSED(what, ...)                               \
+        do {                                             \
+                _cleanup_(parsed_done) struct parsed p_; \
+                parse(&p_, __VA_ARGS__, NULL);           \
+                assert_int_equal(p_.r, -EINVAL);         \
+                assert_sentence(&p_.why, what);          \
         } while (0)
 
-#define TAKEN(p_, ...)                                     \
-        do {                                               \
-                parse(p_, __VA_ARGS__, NULL);              \
-                if ((p_)->r < 0)                           \
+#define TAKEN(p_, ...)                                      \
+        do {                                                \
+                parse(p_, __VA_ARGS__, NULL);               \
+                if ((p_)->r < 0)                            \
                         fail_msg("refused: %s", (p_)->why); \
         } while (0)
 

@@ -115,8 +115,8 @@ static char *printed(const json_t *rows, size_t max) {
 }
 
 static void test_columns(void **state) {
-        json_t *rows = json_pack("[{s:i, s:s}, {s:i, s:s}, {s:n, s:s}]", "a", 1, "b", "x", "a", 123456, "b", "gr\xc3\xbcn", "a",
-                "b", "\x1b");
+        json_t *rows = json_pack(
+                "[{s:i, s:s}, {s:i, s:s}, {s:n, s:s}]", "a", 1, "b", "x", "a", 123456, "b", "gr\xc3\xbcn", "a", "b", "\x1b");
 
         assert_non_null(rows);
         is(printed(rows, 0), "     A  BB    C\n"

@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -76,11 +77,12 @@ static void add_child(const struct live *l, const char *path) {
         assert_int_equal(mkdir(full, 0755), 0);
 }
 
-/* A process that does nothing until it is killed. */
+/* A process that does nothing until it is killed, at the latest when this one ends. */
 static pid_t sleeper(void) {
         pid_t pid = fork();
 
         if (pid == 0) {
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
                 for (;;)
                         pause();
         }
@@ -189,20 +191,23 @@ static void is_gone_on_v2(void **state) {
         assert_int_equal(r, 0);
 }
 
-/* Without any cgroup mount: a plain answer, and not a byte on standard output, which libcgroup would use. */
+/*
+ * Without any cgroup mount: a plain answer. And in no case a byte on standard output, where libcgroup, told by CGROUP_LOGLEVEL
+ * (see main), would write what it finds.
+ */
 static int no_hierarchy(void) {
-        _cleanup_(cgroup_root_freep) struct cgroup_root *root = NULL;
+        _cleanup_(cgroup_root_freep) struct cgroup_root *before = NULL, *root = NULL;
         _cleanup_free_ char *reterr = NULL;
         char buffer[64];
         int pipes[2], r;
 
-        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
-                return 77;
-        setenv("CGROUP_LOGLEVEL", "DEBUG", 1);
-        if (umount2("/sys/fs/cgroup", MNT_DETACH) < 0 || pipe2(pipes, O_NONBLOCK) < 0)
+        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || pipe2(pipes, O_NONBLOCK) < 0)
                 return 77;
         dup2(pipes[1], 1);
         dup2(pipes[1], 2);
+        cgroup_root_new(&before, NULL);
+        if (umount2("/sys/fs/cgroup", MNT_DETACH) < 0)
+                return 77;
         r = cgroup_root_new(&root, &reterr);
         fflush(NULL);
         if (read(pipes[0], buffer, sizeof buffer) > 0)
@@ -368,5 +373,6 @@ int main(void) {
                 LIVE(finds_by_id),
         };
 
+        setenv("CGROUP_LOGLEVEL", "DEBUG", 1);
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -399,9 +399,10 @@ static void this_machine(void **state) {
         assert_true(s->n_items > 20);
         for (size_t i = 0; i < s->n_items; i++)
                 print_message("# %s: %s, %s\n", s->items[i].name, s->items[i].available ? "yes" : "no", s->items[i].reason);
-        assert_int_equal(streq(s->backend, "bpf-tracepoints"),
-                support_find(s, "btf")->available && support_find(s, "bpf")->available &&
-                        support_find(s, "memory_cgroup")->available && support_find(s, "tracepoint.kmalloc")->available);
+        if (!streq(s->backend, "none"))
+                for (const char *const *n = (const char *const[]){"btf", "bpf", "memory_cgroup", "tracepoint.kmalloc", NULL};
+                        *n; n++)
+                        assert_true(support_find(s, *n)->available);
 }
 
 #define ON_MACHINE(test) cmocka_unit_test_setup_teardown(test, machine_make, machine_done)
