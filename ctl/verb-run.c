@@ -23,8 +23,9 @@
 #define PROCS_MAX (1 << 20) /* bytes of cgroup.procs that are counted */
 
 /*
- * RCU grace periods to wait for before the last reading. What an exiting process frees goes through call_rcu, some of it
- * twice (an inode behind its dentry), and would be shown as residue.
+ * RCU grace periods to wait for before the last reading, some 20 ms each. What an exiting process frees goes through call_rcu,
+ * some of it twice (an inode behind its dentry), and would be shown as residue: ten times "ls -lR" of a small tree showed 53 to
+ * 125 KiB without waiting, 8 to 64 KiB after one period and below 1 KiB after three.
  */
 #define GRACE_PERIODS 3
 

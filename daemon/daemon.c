@@ -10,6 +10,7 @@
 #include "bus.h"
 #include "daemon.h"
 #include "log.h"
+#include "no-tracker.h"
 #include "object-path.h"
 #include "text.h"
 
@@ -147,15 +148,34 @@ static int add_end(struct daemon *d) {
         return r;
 }
 
-static int begin_engine(struct daemon *d, const struct arguments *a, const struct daemon_setup *setup, char **reterr) {
+/* What may be gone at the next try is a failure of the start; what this machine cannot do is an answer to everybody who asks.
+ */
+static bool may_pass(int error) {
+        return error == -ENOMEM || error == -EAGAIN || error == -EMFILE || error == -ENFILE || error == -EINTR;
+}
+
+static int make_tracker(const struct daemon_setup *setup, struct tracker **ret, char **reterr) {
         static const struct tracker_options options;
+        _cleanup_free_ char *sentence = NULL;
+        int r;
+
+        r = setup->tracker_new(&options, ret, &sentence);
+        if (r >= 0)
+                return 0;
+        if (may_pass(r))
+                return fail(reterr, r, "%s", sentence ? sentence : strerror(-r));
+        log_error("Nothing can be measured on this machine: %s", sentence ? sentence : strerror(-r));
+        return no_tracker_new(sentence ? sentence : strerror(-r), ret);
+}
+
+static int begin_engine(struct daemon *d, const struct arguments *a, const struct daemon_setup *setup, char **reterr) {
         struct tracker *tracker;
         int r;
 
         r = state_dir_open(a->state_dir, &d->state, reterr);
         if (r < 0)
                 return r;
-        r = setup->tracker_new(&options, &tracker, reterr);
+        r = make_tracker(setup, &tracker, reterr);
         if (r < 0)
                 return r;
         r = engine_new(tracker, setup->kallsyms, &d->engine, reterr);

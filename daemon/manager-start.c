@@ -8,8 +8,9 @@
 #include "watch.h"
 
 #define SPEC_DEFAULT "auto"
-#define HOLDER_BYTES_MAX 160 /* of a name in somebody else's error message */
-#define LABEL_BYTES_MAX 4096 /* of an id or path in documents */
+#define HOLDER_BYTES_MAX 160     /* of a name in somebody else's error message */
+#define REQUESTER_BYTES_MAX 1040 /* of a target */
+#define LABEL_BYTES_MAX 4096     /* of an id or path in documents */
 
 /* Who asks, and for what: what the ways to a profile have in common. */
 struct request {
@@ -310,14 +311,41 @@ static struct view *find_known(const struct manager *m, const struct target *t) 
         return path ? registry_by_cgroup_path(&m->registry, path) : NULL;
 }
 
-int manager_start(struct manager *m, const char *text, const char *spec, const struct view **ret, char **reterr) {
+/* The container's profile is there and active: whatever its cgroup is called, no look-up is needed. */
+static int start_known(struct manager *m, struct view *known, struct request *q, struct view **ret, char **reterr) {
+        struct registration *r = known->registration;
+        int error;
+
+        q->kind = known->kind;
+        q->name = known->name;
+        error = join(m, r, q, ret, reterr);
+        return error < 0 ? error : update_label(r, q);
+}
+
+static int start_target(struct manager *m, const struct target *t, struct request *q, struct view **ret, char **reterr) {
         _cleanup_(cgroup_freep) struct cgroup *cgroup = NULL;
+        _cleanup_free_ char *path = NULL;
+        bool container = t->kind == TARGET_CONTAINER;
+        int r;
+
+        r = target_open(engine_cgroups(m->engine), t, &cgroup, reterr);
+        if (r < 0)
+                return r;
+        path = strdup(cgroup->path); /* the cgroup itself is taken over */
+        if (!path)
+                return -ENOMEM;
+        q->kind = container ? "container" : "cgroup";
+        q->name = container ? t->name : path;
+        return join_or_begin(m, &cgroup, q, ret, reterr);
+}
+
+int manager_start(struct manager *m, const char *text, const char *spec, const struct view **ret, char **reterr) {
         _cleanup_(process_done) struct process none = PROCESS_NONE;
         _cleanup_(wish_done) struct wish wish = {0};
-        _cleanup_free_ char *requester = format("bus:%.*s", TARGET_ID_MAX + 16, text), *path = NULL;
-        struct request q = {.started_by = "bus", .wish = &wish, .applies_spec = spec, .init = &none};
+        _cleanup_free_ char *requester = format("bus:%.*s", REQUESTER_BYTES_MAX, text);
+        struct request q = {.requester = requester, .started_by = "bus", .wish = &wish, .applies_spec = spec, .init = &none};
         struct target target;
-        struct view *v;
+        struct view *known, *v;
         int r;
 
         if (!requester)
@@ -328,25 +356,11 @@ int manager_start(struct manager *m, const char *text, const char *spec, const s
         r = wish_take_spec(&wish, spec ? spec : SPEC_DEFAULT, NULL, reterr);
         if (r < 0)
                 return r;
-        q.requester = requester;
-        v = target.kind == TARGET_CONTAINER ? find_known(m, &target) : NULL;
-        if (v && !v->registration->ended) {
-                q.kind = v->kind;
-                q.name = v->name;
-                r = join(m, v->registration, &q, &v, reterr);
-                if (r >= 0)
-                        r = update_label(v->registration, &q);
-        } else {
-                r = target_open(engine_cgroups(m->engine), &target, &cgroup, reterr);
-                if (r < 0)
-                        return r;
-                path = strdup(cgroup->path);
-                if (!path)
-                        return -ENOMEM;
-                q.kind = target.kind == TARGET_CONTAINER ? "container" : "cgroup";
-                q.name = target.kind == TARGET_CONTAINER ? target.name : path;
-                r = join_or_begin(m, &cgroup, &q, &v, reterr);
-        }
+        known = target.kind == TARGET_CONTAINER ? find_known(m, &target) : NULL;
+        if (known && !known->registration->ended)
+                r = start_known(m, known, &q, &v, reterr);
+        else
+                r = start_target(m, &target, &q, &v, reterr);
         if (r < 0)
                 return r;
         *ret = v;

@@ -115,7 +115,8 @@ static int write_temporary(int dirfd, const char *name, const char *text) {
 }
 
 static int write_atomically(int dirfd, const char *name, const char *text, char **reterr) {
-        _cleanup_free_ char *temporary = format(TEMPORARY "%s", name);
+        /* Whoever lists *.json must not meet it, dotfiles included. */
+        _cleanup_free_ char *temporary = format(TEMPORARY "%s.part", name);
         int r;
 
         if (!temporary)

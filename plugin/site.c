@@ -77,9 +77,10 @@ static const char *const wrappers[] = {
         "mempool_alloc_slab",
         "mempool_kmalloc",
         "mempool_kvmalloc",
-        /* what every traced page allocation passes */
-        "bpf_trace_run4",
 };
+
+/* The way from a tracepoint to our programs; more of it stands in the stack when others trace the same event. */
+static const char *const tracing[] = {"__traceiter_", "__bpf_trace_", "bpf_prog_", "bpf_trace_run"};
 
 /* Any of these in the chain: the pages become a slab. */
 static const char *const slab_makers[] = {"___slab_alloc", "__kmem_cache_alloc_bulk", "__slab_alloc", "alloc_slab_page",
@@ -105,6 +106,9 @@ static bool among(const char *symbol, const char *const *table, size_t n) {
 }
 
 bool site_is_wrapper(const char *function) {
+        for (size_t i = 0; i < ELEMENTS(tracing); i++)
+                if (startswith(function, tracing[i]))
+                        return true;
         return among(function, wrappers, ELEMENTS(wrappers));
 }
 

@@ -24,7 +24,7 @@ typedef uint32_t u32;
 #define OBJECTS_DEFAULT (1u << 20)
 #define SPILL_DEFAULT (1u << 15)
 #define SITES_DEFAULT (1u << 14)
-#define STACKS_DEFAULT (1u << 12)
+#define STACKS_DEFAULT (1u << 14)
 #define USER_SAMPLE_DEFAULT (512u << 10)
 
 /* Counters take [cpu][site] cache lines: with many CPUs the site table shrinks to stay below this. */
@@ -48,7 +48,7 @@ struct tracker_bpf {
         struct tracker base;
         struct memcgprof_bpf *skel;
         struct tracker_options options;
-        unsigned n_cpus, n_slots, n_stacks, n_active;
+        unsigned n_cpus, n_sites, n_slots, n_stacks, n_active;
         struct group groups[MP_GROUPS];
         struct table objects, sites, stacks, counts, rare, group_counts;
         struct bpf_link *links[16];
@@ -56,7 +56,7 @@ struct tracker_bpf {
 };
 
 /* Which programs there are; those of frees are not needed to count only. */
-enum hook_kind { ON_ALLOCATION, ON_FREE, ON_FREE_IN_INTERRUPT };
+enum hook_kind { ON_SOFTIRQ, ON_ALLOCATION, ON_FREE, ON_FREE_IN_INTERRUPT };
 
 static const struct hook {
         size_t typed, raw; /* offsets in the skeleton */
@@ -64,6 +64,8 @@ static const struct hook {
 } hooks[] = {
 #define HOOK(name, kind) \
         { offsetof(struct memcgprof_bpf, progs.btf_##name), offsetof(struct memcgprof_bpf, progs.raw_##name), kind }
+        HOOK(softirq_exit, ON_SOFTIRQ), /* exit first on and last off: no mark is left behind */
+        HOOK(softirq_entry, ON_SOFTIRQ),
         HOOK(kmalloc, ON_ALLOCATION),
         HOOK(kmem_cache_alloc, ON_ALLOCATION),
         HOOK(mm_page_alloc, ON_ALLOCATION),
@@ -187,11 +189,10 @@ static void complete_options(struct tracker_bpf *t) {
         o->sites = power_of_two(o->sites ?: SITES_DEFAULT);
         while (o->sites > 1024 && (uint64_t)o->sites * t->n_cpus * sizeof(struct mp_counts) > COUNTS_MAX_BYTES)
                 o->sites /= 2;
-        if (o->sites < 2 * MP_CATCH_ALL)
-                o->sites = 2 * MP_CATCH_ALL;
         o->stacks = power_of_two(o->stacks ?: STACKS_DEFAULT);
         o->user_sample = o->user_sample ?: USER_SAMPLE_DEFAULT;
-        t->n_slots = o->sites;
+        t->n_sites = o->sites;
+        t->n_slots = o->sites + MP_CATCH_ALL;
         t->n_stacks = o->stacks;
 }
 
@@ -200,18 +201,18 @@ static void size_tables(struct tracker_bpf *t) {
         const struct tracker_options *o = &t->options;
 
         ro->set_mask = o->objects / MP_WAYS - 1;
-        ro->site_mask = t->n_slots - 1;
+        ro->site_mask = t->n_sites - 1;
         ro->stack_mask = t->n_stacks - 1;
         ro->count_only = o->count_only;
         set_odds((struct mp_sample *)ro->sample, o->user_sample);
         bpf_map__set_max_entries(t->skel->maps.objects, o->objects / MP_WAYS);
         bpf_map__set_max_entries(t->skel->maps.spill, o->spill);
-        bpf_map__set_max_entries(t->skel->maps.sites, t->n_slots);
+        bpf_map__set_max_entries(t->skel->maps.sites, t->n_sites);
         bpf_map__set_max_entries(t->skel->maps.stacks, t->n_stacks);
         bpf_map__set_max_entries(t->skel->maps.counts, t->n_slots * t->n_cpus);
         bpf_map__set_max_entries(t->skel->maps.rare, t->n_slots);
         bpf_map__set_max_entries(t->skel->maps.group_counts, MP_GROUPS * t->n_cpus);
-        bpf_map__set_max_entries(t->skel->maps.served, _MP_FREE_HOOKS * t->n_cpus);
+        bpf_map__set_max_entries(t->skel->maps.cpus, t->n_cpus);
 }
 
 /* Opens the object with one flavour of each hook switched on. */
@@ -221,7 +222,7 @@ static int open_programs(struct tracker_bpf *t, const struct btf *btf, bool raw,
         if (!t->skel)
                 return libbpf_fail(reterr, -errno, "The BPF programs cannot be opened");
         for (size_t i = 0; i < ELEMENTS(hooks); i++) {
-                bool wanted = !t->options.count_only || hooks[i].kind == ON_ALLOCATION;
+                bool wanted = !t->options.count_only || hooks[i].kind <= ON_ALLOCATION;
 
                 bpf_program__set_autoload(hook_program(t, i, false), wanted && !raw);
                 bpf_program__set_autoload(hook_program(t, i, true), wanted && raw);
@@ -406,33 +407,95 @@ static void set_root(struct tracker_bpf *t, u32 css_id, u64 entry) {
         __atomic_add_fetch(&t->skel->bss->epoch, 1, __ATOMIC_SEQ_CST);
 }
 
+static struct mp_counts *counts_at(struct tracker_bpf *t, unsigned cpu, u32 slot) {
+        return (struct mp_counts *)t->counts.data + (size_t)cpu * t->n_slots + slot;
+}
+
+static bool is_dirty(const struct tracker_bpf *t, unsigned group) {
+        return group < MP_GROUPS && t->groups[group].state == GROUP_DIRTY;
+}
+
+/* The group that a slot belongs to, or MP_GROUPS. */
+static unsigned group_of_slot(const struct tracker_bpf *t, u32 slot) {
+        u64 tag;
+
+        if (slot >= t->n_slots)
+                return MP_GROUPS;
+        if (slot >= t->n_sites)
+                return (slot - t->n_sites) / 16;
+        tag = ((struct mp_site *)t->sites.data)[slot].tag;
+        return tag && tag != MP_BUSY ? mp_tag_group(tag) : MP_GROUPS;
+}
+
+/* Programs only take objects out or put others in meanwhile; an object that is gone already is somebody else's. */
+static void wipe_objects(struct tracker_bpf *t) {
+        struct mp_set *sets = t->objects.data;
+
+        for (size_t i = 0; i < t->options.objects / MP_WAYS; i++)
+                for (size_t way = 0; way < MP_WAYS; way++) {
+                        struct mp_object *o = &sets[i].way[way];
+                        u64 key = __atomic_load_n(&o->key, __ATOMIC_ACQUIRE);
+
+                        if (key && key != MP_BUSY && is_dirty(t, group_of_slot(t, mp_value_slot(o->value))))
+                                __atomic_compare_exchange_n(&o->key, &key, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+                }
+}
+
 static void wipe_spill(struct tracker_bpf *t) {
         int fd = bpf_map__fd(t->skel->maps.spill);
-        u64 key;
+        u64 key, next, value;
+        bool more;
 
-        while (bpf_map_get_next_key(fd, NULL, &key) >= 0)
-                if (bpf_map_delete_elem(fd, &key) < 0)
-                        break;
-        t->skel->bss->spilled = 0;
+        for (more = bpf_map_get_next_key(fd, NULL, &key) >= 0; more; key = next) {
+                more = bpf_map_get_next_key(fd, &key, &next) >= 0;
+                if (bpf_map_lookup_elem(fd, &key, &value) >= 0 && is_dirty(t, group_of_slot(t, mp_value_slot(value))) &&
+                        bpf_map_delete_elem(fd, &key) >= 0)
+                        __atomic_sub_fetch(&t->skel->bss->spilled, 1, __ATOMIC_SEQ_CST);
+        }
+}
+
+/* A site that goes may leave a gap before another of the same hash: that one is then made a second time, and added up when
+ * read. */
+static void wipe_slots(struct tracker_bpf *t) {
+        for (u32 slot = 0; slot < t->n_slots; slot++) {
+                if (!is_dirty(t, group_of_slot(t, slot)))
+                        continue;
+                for (unsigned cpu = 0; cpu < t->n_cpus; cpu++)
+                        memset(counts_at(t, cpu, slot), 0, sizeof(struct mp_counts));
+                memset((struct mp_rare *)t->rare.data + slot, 0, sizeof(struct mp_rare));
+                if (slot < t->n_sites)
+                        __atomic_store_n(&((struct mp_site *)t->sites.data)[slot].tag, 0, __ATOMIC_RELEASE);
+        }
+}
+
+static void wipe_groups(struct tracker_bpf *t) {
+        for (unsigned group = 0; group < MP_GROUPS; group++) {
+                if (!is_dirty(t, group))
+                        continue;
+                for (unsigned cpu = 0; cpu < t->n_cpus; cpu++)
+                        memset((struct mp_group_counts *)t->group_counts.data + cpu * MP_GROUPS + group, 0,
+                                sizeof(struct mp_group_counts));
+                t->groups[group].state = GROUP_FREE;
+        }
 }
 
 static void tracker_bpf_clean(struct tracker *base) {
         struct tracker_bpf *t = (struct tracker_bpf *)base;
-        struct table *tables[] = {&t->objects, &t->sites, &t->stacks, &t->counts, &t->rare, &t->group_counts};
         bool dirty = false;
 
-        for (size_t i = 0; i < MP_GROUPS; i++)
-                dirty = dirty || t->groups[i].state == GROUP_DIRTY;
-        if (t->n_active > 0 || !dirty)
+        for (unsigned group = 0; group < MP_GROUPS; group++)
+                dirty = dirty || is_dirty(t, group);
+        if (!dirty)
                 return;
-        /* Programs that were running when they were detached end within one grace period. */
+        /* Programs that still took somebody for a member of a group that ended are through after one grace period. */
         (void)syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
-        for (size_t i = 0; i < ELEMENTS(tables); i++)
-                memset(tables[i]->data, 0, tables[i]->bytes);
+        wipe_objects(t);
         wipe_spill(t);
-        memset(t->skel->bss->css_table, 0, sizeof(t->skel->bss->css_table));
-        for (size_t i = 0; i < MP_GROUPS; i++)
-                t->groups[i].state = GROUP_FREE;
+        wipe_slots(t);
+        wipe_groups(t);
+        /* Stacks are shared by groups, and the same call paths come again: kept while anybody may use them. */
+        if (t->n_active == 0)
+                memset(t->stacks.data, 0, t->stacks.bytes);
 }
 
 static int tracker_bpf_begin(struct tracker *base, const struct cgroup *cgroup, unsigned *ret_group, char **reterr) {
@@ -445,9 +508,13 @@ static int tracker_bpf_begin(struct tracker *base, const struct cgroup *cgroup, 
         r = identify(t, cgroup, &css, reterr);
         if (r < 0)
                 return r;
-        tracker_bpf_clean(base);
         while (group < MP_GROUPS && t->groups[group].state != GROUP_FREE)
                 group++;
+        if (group == MP_GROUPS) {
+                tracker_bpf_clean(base);
+                for (group = 0; group < MP_GROUPS && t->groups[group].state != GROUP_FREE;)
+                        group++;
+        }
         if (group == MP_GROUPS)
                 return fail(reterr, -ENOSPC, "All %u groups of the tables are taken.", MP_GROUPS);
         if (t->n_active == 0) {
@@ -466,7 +533,9 @@ static int tracker_bpf_begin(struct tracker *base, const struct cgroup *cgroup, 
 static void tracker_bpf_end(struct tracker *base, unsigned group) {
         struct tracker_bpf *t = (struct tracker_bpf *)base;
 
-        set_root(t, t->groups[group].css_id, 0);
+        /* css ids are given out again: the entry may be a younger group's by now */
+        if (mp_css_group1(t->skel->bss->root_table[t->groups[group].css_id]) == group + 1)
+                set_root(t, t->groups[group].css_id, 0);
         t->groups[group].state = GROUP_DIRTY;
         if (--t->n_active == 0)
                 detach(t);
@@ -474,10 +543,6 @@ static void tracker_bpf_end(struct tracker *base, unsigned group) {
 
 /* ---- reading --------------------------------------------------------------------------------------------------------------
  */
-
-static struct mp_counts *counts_at(struct tracker_bpf *t, unsigned cpu, u32 slot) {
-        return (struct mp_counts *)t->counts.data + (size_t)cpu * t->n_slots + slot;
-}
 
 #define READ(x) __atomic_load_n(&(x), __ATOMIC_RELAXED)
 
@@ -552,17 +617,19 @@ static void set_frames(struct tracker_bpf *t, struct tracker_row *row, u32 sourc
 
 /* A row for slot `slot` when it belongs to `group`; false when it does not, or was never used. */
 static bool start_row(struct tracker_bpf *t, unsigned group, u32 slot, struct tracker_row *ret) {
-        const struct mp_site *site = (struct mp_site *)t->sites.data + slot;
-        u64 tag = __atomic_load_n(&site->tag, __ATOMIC_ACQUIRE);
-        u32 source;
+        const struct mp_site *site;
+        u64 tag;
 
         *ret = (struct tracker_row){};
-        if (slot < MP_CATCH_ALL) {
-                source = slot % 16 / 2;
-                if (slot / 16 != group || source >= _MP_SOURCES)
+        if (slot >= t->n_sites) {
+                unsigned index = slot - t->n_sites, source = index % 16 / 2;
+
+                if (index / 16 != group || source >= _MP_SOURCES)
                         return false;
-                set_source(t, ret, source, slot & 1);
+                set_source(t, ret, source, index & 1);
         } else {
+                site = (struct mp_site *)t->sites.data + slot;
+                tag = __atomic_load_n(&site->tag, __ATOMIC_ACQUIRE);
                 if (!tag || tag == MP_BUSY || mp_tag_group(tag) != group)
                         return false;
                 set_source(t, ret, mp_tag_source(tag), mp_tag_charged(tag));

@@ -122,3 +122,9 @@ extern struct kmem_cache *bpf_get_kmem_cache(u64 address) __ksym __weak;
  * and 7.3 do not.
  */
 #define FIELD(raw, pointer, field) ((raw) ? BPF_CORE_READ(pointer, field) : (pointer)->field)
+
+/*
+ * How far below the top of a task's stack an address lies; huge when it is elsewhere. The difference of two pointers is a
+ * number to every verifier since 6.1, whatever it takes the pointers for.
+ */
+#define ON_STACK(task, address) ((u64)bpf_task_pt_regs(task) - (u64)(address))

@@ -20,6 +20,11 @@ char LICENSE[] SEC("license") = "GPL";
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+/* One access, in program order with the others: interrupts and other CPUs look on. x86-64 keeps the order of loads and of
+ * stores. */
+#define LOAD(x) (*(volatile typeof(x) *)&(x))
+#define STORE(x, v) (*(volatile typeof(x) *)&(x) = (v))
+
 /* Sizes of the tables, powers of two minus one; written before loading. */
 const volatile u32 set_mask;
 const volatile u32 site_mask;
@@ -92,24 +97,27 @@ struct {
         __uint(max_entries, 1);
 } group_counts SEC(".maps");
 
-/* [cpu][hook]: the last object that the first program of a free hook served */
 struct {
         __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(map_flags, BPF_F_MMAPABLE);
         __type(key, u32);
-        __type(value, u64);
+        __type(value, struct mp_cpu);
         __uint(max_entries, 1);
-} served SEC(".maps");
+} cpus SEC(".maps");
+
+INLINE struct mp_cpu *this_cpu(void) {
+        u32 index = bpf_get_smp_processor_id();
+
+        return bpf_map_lookup_elem(&cpus, &index);
+}
 
 INLINE void lose(enum mp_loss cause) {
         __sync_fetch_and_add(&losses[cause], 1);
 }
 
-/* Murmur3's finalizer: addresses differ in few middle bits. */
+/* Fibonacci hashing: addresses differ in few middle bits; the upper half of the product depends on all of them. */
 INLINE u64 mix(u64 x) {
-        x ^= x >> 33;
-        x *= 0xff51afd7ed558ccdULL;
-        x ^= x >> 29;
-        return x;
+        return (x * 0x9e3779b97f4a7c15ULL) >> 32;
 }
 
 /* ---- membership ---------------------------------------------------------------------------------------------------------- */
@@ -117,7 +125,7 @@ INLINE u64 mix(u64 x) {
 /* Walks up from a css that is new to this epoch and remembers what it found. Returns group + 1, or 0. */
 static __noinline u32 resolve(u64 *state) {
         struct task_struct *task = bpf_get_current_task_btf();
-        u32 now = *(volatile u32 *)&epoch, group1 = 0;
+        u32 now = LOAD(epoch), group1 = 0;
         struct cgroup_subsys_state *css, *c;
 
         css = task->active_memcg ? &task->active_memcg->css
@@ -156,20 +164,33 @@ INLINE u32 member(struct task_struct *task) {
 }
 
 /*
- * True in task context. The program's context lies on the stack that the kernel runs on; interrupts and softirqs have their own
- * stack on x86-64 (also those that run on the way out of local_bh_enable). ksoftirqd runs them on its task stack, and is in no
- * container.
+ * True in task context. The program's context lies on the stack that the kernel runs on. An interrupt out of the kernel has a
+ * stack of its own on x86-64; one out of user mode stays on the task's, and so do the softirqs on its way out: those are marked
+ * by their tracepoints. (A hard interrupt out of user mode that allocates by itself is taken for the task.) ksoftirqd runs
+ * softirqs as a task, and is in no container.
  */
 INLINE bool in_task(void *ctx, struct task_struct *task) {
-        u64 below = bpf_task_pt_regs(task) - (u64)ctx;
+        u64 below = ON_STACK(task, ctx);
+        struct mp_cpu *cpu;
 
-        return below < thread_bytes;
+        if (below >= thread_bytes)
+                return false;
+        cpu = this_cpu();
+        return cpu && !LOAD(cpu->in_softirq);
+}
+
+INLINE int mark_softirq(u64 running) {
+        struct mp_cpu *cpu = this_cpu();
+
+        if (cpu)
+                STORE(cpu->in_softirq, running);
+        return 0;
 }
 
 /* ---- counters ------------------------------------------------------------------------------------------------------------ */
 
 INLINE struct mp_counts *counts_of(u32 slot) {
-        u32 index = bpf_get_smp_processor_id() * (site_mask + 1) + slot;
+        u32 index = bpf_get_smp_processor_id() * (site_mask + 1 + MP_CATCH_ALL) + slot;
 
         return bpf_map_lookup_elem(&counts, &index);
 }
@@ -187,32 +208,41 @@ INLINE struct mp_group_counts *group_counts_of(u32 group) {
         return bpf_map_lookup_elem(&group_counts, &index);
 }
 
-/* The slot of a site, made on first use; the catch-all when the table has no room near its place. */
-INLINE u32 slot_of(u64 id, u32 group, u32 source, u32 charged) {
-        u64 tag = mp_tag(group, source, charged), at = mix(id + tag * 0x9e3779b97f4a7c15ULL) >> 24;
+INLINE u32 catch_all(u64 tag) {
+        return site_mask + 1 + mp_catch_all(mp_tag_group(tag), mp_tag_source(tag), mp_tag_charged(tag));
+}
 
+/* Makes a site, or finds it away from its first place; the catch-all when there is no room near it. */
+static __noinline u32 slot_made(u64 id, u64 tag, u64 at) {
         for (u32 i = 0; i < MP_PROBES; i++) {
                 u32 index = (at + i) & site_mask;
-                struct mp_site *site;
+                struct mp_site *site = bpf_map_lookup_elem(&sites, &index);
                 u64 found;
 
-                if (index < MP_CATCH_ALL)
-                        continue;
-                site = bpf_map_lookup_elem(&sites, &index);
                 if (!site)
                         break;
-                found = *(volatile u64 *)&site->tag;
-                if (LIKELY(found == tag && site->id == id))
+                found = LOAD(site->tag);
+                if (found == tag && LOAD(site->id) == id)
                         return index;
                 /* Two CPUs may make the same site in two slots; user space adds them up. */
                 if (!found && __sync_val_compare_and_swap(&site->tag, 0, MP_BUSY) == 0) {
-                        site->id = id;
-                        *(volatile u64 *)&site->tag = tag;
+                        STORE(site->id, id);
+                        STORE(site->tag, tag);
                         return index;
                 }
         }
         lose(MP_LOSS_SITES_FULL);
-        return mp_catch_all(group, source, charged);
+        return catch_all(tag);
+}
+
+INLINE u32 slot_of(u64 id, u32 group, u32 source, u32 charged) {
+        u64 tag = mp_tag(group, source, charged), at = mix(id + (tag << 40));
+        u32 index = at & site_mask;
+        struct mp_site *site = bpf_map_lookup_elem(&sites, &index);
+
+        if (LIKELY(site && LOAD(site->tag) == tag && LOAD(site->id) == id))
+                return index;
+        return slot_made(id, tag, at);
 }
 
 INLINE void count_allocation(u32 slot, u64 bytes, u64 calls) {
@@ -249,7 +279,7 @@ INLINE void write_off(u64 value) {
 /* ---- the object table ---------------------------------------------------------------------------------------------------- */
 
 INLINE struct mp_set *set_of(u64 key) {
-        u32 index = (mix(key) >> 24) & set_mask;
+        u32 index = mix(key) & set_mask;
 
         return bpf_map_lookup_elem(&objects, &index);
 }
@@ -282,24 +312,24 @@ INLINE void track(u64 key, u64 value) {
                 return;
 #pragma unroll
         for (int i = 0; i < MP_WAYS; i++) {
-                u64 k = *(volatile u64 *)&set->way[i].key;
+                u64 k = LOAD(set->way[i].key);
 
                 if (UNLIKELY(k == key)) {
-                        write_off(set->way[i].value);
-                        set->way[i].value = value;
+                        write_off(LOAD(set->way[i].value));
+                        STORE(set->way[i].value, value);
                         return;
                 }
         }
-        if (UNLIKELY(*(volatile u64 *)&spilled))
+        if (UNLIKELY(LOAD(spilled)))
                 drop_spilled(key);
 #pragma unroll
         for (int i = 0; i < MP_WAYS; i++) {
-                if (*(volatile u64 *)&set->way[i].key)
+                if (LOAD(set->way[i].key))
                         continue;
                 if (__sync_val_compare_and_swap(&set->way[i].key, 0, MP_BUSY) != 0)
                         continue;
-                set->way[i].value = value;
-                *(volatile u64 *)&set->way[i].key = key;
+                STORE(set->way[i].value, value);
+                STORE(set->way[i].key, key);
                 return;
         }
         if (!spill_object(key, value))
@@ -331,13 +361,13 @@ INLINE u64 untrack(u64 key) {
                 return 0;
 #pragma unroll
         for (int i = 0; i < MP_WAYS; i++) {
-                if (*(volatile u64 *)&set->way[i].key != key)
+                if (LOAD(set->way[i].key) != key)
                         continue;
-                value = set->way[i].value;
-                *(volatile u64 *)&set->way[i].key = 0;
+                value = LOAD(set->way[i].value);
+                STORE(set->way[i].key, 0);
                 return value;
         }
-        return UNLIKELY(*(volatile u64 *)&spilled) ? untrack_spilled(key) : 0;
+        return UNLIKELY(LOAD(spilled)) ? untrack_spilled(key) : 0;
 }
 
 /* ---- stacks -------------------------------------------------------------------------------------------------------------- */
@@ -347,7 +377,7 @@ INLINE u64 hash_frames(const u64 *frames, u32 n) {
 
         for (u32 i = 0; i < MP_FRAMES; i++)
                 if (i < n)
-                        hash = mix(hash + frames[i]);
+                        hash = (hash + frames[i]) * 0x9e3779b97f4a7c15ULL, hash ^= hash >> 32;
         return hash ? hash : 1;
 }
 
@@ -376,13 +406,13 @@ static __noinline u64 stack_id(void *ctx) {
         }
         hash = hash_frames(frames, n);
         for (u32 i = 0; i < MP_PROBES; i++) {
-                u32 index = ((hash >> 24) + i) & stack_mask;
+                u32 index = (hash + i) & stack_mask;
                 struct mp_stack *stack = bpf_map_lookup_elem(&stacks, &index);
                 u64 found;
 
                 if (!stack)
                         return 0;
-                found = *(volatile u64 *)&stack->hash;
+                found = LOAD(stack->hash);
                 if (found == hash) {
                         if (LIKELY(same_frames(stack, frames, n)))
                                 return 1 + index;
@@ -392,7 +422,8 @@ static __noinline u64 stack_id(void *ctx) {
                 if (!found && __sync_val_compare_and_swap(&stack->hash, 0, MP_BUSY) == 0) {
                         stack->n = n;
                         __builtin_memcpy(stack->frames, frames, sizeof(frames));
-                        *(volatile u64 *)&stack->hash = hash;
+                        asm volatile("" ::: "memory");
+                        STORE(stack->hash, hash);
                         return 1 + index;
                 }
         }
@@ -411,29 +442,25 @@ static __noinline u64 stack_id(void *ctx) {
  * (Switching interrupts off by bpf_local_irq_save() costs as much and leaves a program's entry and exit open: of 60000 frees at
  * the release of 10000 sockets 7022 were still lost.)
  */
-INLINE u64 *served_of(enum mp_free_hook hook) {
-        u32 index = bpf_get_smp_processor_id() * _MP_FREE_HOOKS + hook;
-
-        return bpf_map_lookup_elem(&served, &index);
-}
-
 INLINE void mark_served(enum mp_free_hook hook, u64 key) {
-        u64 *last = served_of(hook);
+        struct mp_cpu *cpu = this_cpu();
 
-        if (last)
-                *(volatile u64 *)last = key;
+        if (cpu)
+                STORE(cpu->served[hook], key);
 }
 
 /* The second program. Its counters are atomic, because it may be interrupted by itself on another hook. */
 INLINE int freed_in_interrupt(void *ctx, enum mp_free_hook hook, u64 key) {
         struct mp_rare *r;
-        u64 value, *last;
+        struct mp_cpu *cpu;
+        u64 value;
         u32 slot;
 
-        if (LIKELY(in_task(ctx, bpf_get_current_task_btf())))
+        cpu = this_cpu();
+        if (LIKELY(cpu && LOAD(cpu->served[hook]) == key))
                 return 0;
-        last = served_of(hook);
-        if (LIKELY(last && *(volatile u64 *)last == key))
+        /* Nothing that runs as a task interrupted the first program: only the mark is another one's by now. */
+        if (in_task(ctx, bpf_get_current_task_btf()))
                 return 0;
         __sync_fetch_and_add(&caught, 1);
         value = untrack(key);
@@ -598,7 +625,7 @@ INLINE void user_page(void *ctx, u64 key, u32 order, u32 group) {
         if (LIKELY(bpf_get_prandom_u32() > odds->threshold))
                 return;
         id = stack_id(ctx);
-        slot = id ? slot_of(id, group, MP_USER, true) : mp_catch_all(group, MP_USER, 1);
+        slot = id ? slot_of(id, group, MP_USER, true) : catch_all(mp_tag(group, MP_USER, 1));
         c = counts_of(slot);
         if (!c)
                 return;
@@ -629,7 +656,7 @@ INLINE void page_allocated(void *ctx, u64 key, u32 order, u32 gfp) {
                 return;
         }
         id = stack_id(ctx);
-        slot = id ? slot_of(id, group1 - 1, MP_PAGES, charged) : mp_catch_all(group1 - 1, MP_PAGES, charged);
+        slot = id ? slot_of(id, group1 - 1, MP_PAGES, charged) : catch_all(mp_tag(group1 - 1, MP_PAGES, charged));
         count_allocation(slot, PAGE_BYTES << order, 1);
         if (!count_only)
                 track(key, mp_value(PAGE_BYTES << order, slot, 0));
@@ -738,6 +765,9 @@ INLINE int on_percpu_free(u64 *ctx) {
         SEC("raw_tp/" #tracepoint) int raw_##name(u64 *ctx) { \
                 return body_raw;                              \
         }
+
+PROGRAM(softirq_exit, softirq_exit, mark_softirq(0), mark_softirq(0))
+PROGRAM(softirq_entry, softirq_entry, mark_softirq(1), mark_softirq(1))
 
 PROGRAM(kmalloc, kmalloc, on_kmalloc(ctx), on_kmalloc(ctx))
 PROGRAM(kmem_cache_alloc, kmem_cache_alloc, on_cache_alloc(ctx, false), on_cache_alloc(ctx, true))

@@ -13,13 +13,13 @@
 
 #define MP_LAYOUT 1
 
-#define MP_GROUPS 8      /* groups the tables can hold at once */
+#define MP_GROUPS 32     /* groups the tables can hold at once */
 #define MP_CSS_IDS 65536 /* css ids that the group table covers; the memory controller has at most 65535 memcgs */
 #define MP_WAYS 4        /* objects per set: 4 * 16 bytes, one cache line */
 #define MP_FRAMES 16     /* frames kept of a page allocation's stack */
 #define MP_PROBES 8      /* slots tried for a site or a stack before it counts as full */
-#define MP_ORDERS 11        /* page orders 0 to 10 */
-#define MP_SAMPLES 16       /* MP_ORDERS as a power of two, for the verifier */
+#define MP_ORDERS 11     /* page orders 0 to 10 */
+#define MP_SAMPLES 16    /* MP_ORDERS as a power of two, for the verifier */
 #define MP_CALLS_SHIFT 8 /* estimated calls are counted in 1/256 */
 
 /* Who allocates: one per allocating program, because a counter has one writing program. */
@@ -31,8 +31,8 @@ enum mp_free_hook { MP_FREE_KFREE, MP_FREE_CACHE, MP_FREE_PAGE, MP_FREE_PERCPU, 
 enum mp_kind { MP_KIND_SLAB, MP_KIND_PAGE, MP_KIND_PERCPU };
 
 /*
- * Slots 0 .. MP_CATCH_ALL - 1 are the catch-alls, one per (group, source, charged): what finds no room in the site or
- * stack table is booked there, so totals stay exact when names run out.
+ * A site's slot is its index in the site table; behind those come MP_CATCH_ALL more, one per (group, source, charged): what
+ * finds no room in the site or stack table is booked there, so totals stay exact when names run out.
  */
 #define MP_CATCH_ALL (MP_GROUPS * 16)
 #define mp_catch_all(group, source, charged) ((group)*16 + (source)*2 + (charged))
@@ -109,6 +109,13 @@ struct mp_group_counts {
         __u64 unmatched_kfree_bytes; /* by kfree */
         __u64 unmatched_page_bytes;  /* by mm_page_free */
         __u64 pad[7];
+};
+
+/* What is going on on a CPU: one cache line. */
+struct mp_cpu {
+        __u64 served[_MP_FREE_HOOKS]; /* the last object that the first program of each free hook served */
+        __u64 in_softirq;
+        __u64 pad[3];
 };
 
 /* One page order's odds of a byte sample: p = 1 - exp(-bytes / period). */

@@ -176,10 +176,20 @@ static const struct tracker_ops fake_ops = {
 int fake_tracker_new(const char *script, struct tracker **ret, char **reterr) {
         _cleanup_free_ char *log = format("%s.log", script);
         struct fake_tracker *f = calloc(1, sizeof(*f));
+        json_t *members;
+        int r;
 
         if (!log || !f) {
                 free(f);
                 return -ENOMEM;
+        }
+        f->script = script;
+        members = load(f);
+        r = -(int)number(members, "new_error", 0);
+        json_decref(members);
+        if (r < 0) {
+                free(f);
+                return fail(reterr, r, "The script says that there is no tracker.");
         }
         f->log = fopen(log, "ae");
         if (!f->log) {
@@ -188,7 +198,6 @@ int fake_tracker_new(const char *script, struct tracker **ret, char **reterr) {
         }
         (void)setvbuf(f->log, NULL, _IOLBF, 0);
         f->base.ops = &fake_ops;
-        f->script = script;
         *ret = &f->base;
         return 0;
 }

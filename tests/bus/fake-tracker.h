@@ -4,7 +4,7 @@
  * them by writing a file. What it was told to do stands line by line in SCRIPT.log.
  *
  * The script is one JSON object; every member may be absent:
- *   begin_error, read_error   an errno: the operation fails with it
+ *   new_error, begin_error, read_error   an errno: the operation fails with it
  *   rows                      [{type, charged, live_known, estimated, frames: ["0x...", ...], allocated: [bytes, calls], freed,
  *                             written_off, untracked, error_bytes, repeat, step}]; repeat makes that many rows, each `step`
  *                             bytes further on in its innermost frame

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Containers from registration to the final report: what the hook calls, what happens to cgroups, what is written."""
 
+import contextlib
 import json
 import os
 import platform
@@ -12,7 +13,8 @@ import statistics
 import time
 
 import dbus
-from bus import PROFILE, Bus, Signals
+import dbus.lowlevel
+from bus import MANAGER, NAME, PATH, PROFILE, Bus, Signals
 from proc import eventually, run, stop
 from tap import Skip, check, equal, main
 from validate import validated
@@ -345,6 +347,51 @@ def same_cgroup_again(t):
         eventually(lambda: len(t.daemon.reports()) == 1, 10, "the first life's report")
 
 
+def send(t, member, signature, *arguments):
+    """A call that nobody waits for: the daemon finds the next one already there, and has no idle moment in between."""
+    message = dbus.lowlevel.MethodCallMessage(NAME, PATH, MANAGER, member)
+    message.append(*arguments, signature=signature)
+    message.set_no_reply(True)
+    t.client.connection.send_message(message)
+
+
+def without_idle_moments(t):
+    """More groups in a row than the tracker holds, none of which is ended before the next one begins."""
+    begun = sum(line.startswith("begin") for line in t.daemon.tracked())
+    with contextlib.ExitStack() as stack:
+        groups = [stack.enter_context(Group(processes=0)) for _ in range(12)]
+        t.daemon.freeze()
+        try:
+            for g in groups:
+                send(t, "RegisterContainer", "sa{sv}", "x" + str(g.id), {"cgroup": g.path})
+                send(t, "ContainerStopped", "sa{sv}", "x" + str(g.id), dbus.Dictionary(signature="sv"))
+            t.client.connection.flush()
+        finally:
+            t.daemon.thaw()
+        equal(t.client.paths(), ["/org/memcgprof1/container/x" + str(groups[-1].id)], "profiles")
+        lines = [line for line in t.daemon.tracked() if line.startswith("begin")][begun:]
+        equal([line.split(" ", 2)[2] for line in lines], [g.path for g in groups], "all of them were measured")
+        eventually(lambda: len(t.daemon.reports()) == 12, 10, "a report of each")
+
+
+def again_at_once(t):
+    """One cgroup is never two groups: the older one ends before the newer one begins, idle or not."""
+    with Group() as g:
+        path = str(t.client.manager("StartProfile", f"cgroup:{g.path}"))
+        before = len(t.daemon.tracked())
+        t.daemon.freeze()
+        try:
+            for _ in range(3):
+                send(t, "StopProfile", "oa{sv}", dbus.ObjectPath(path), dbus.Dictionary(signature="sv"))
+                send(t, "StartProfile", "sa{sv}", f"cgroup:{g.path}", dbus.Dictionary(signature="sv"))
+            t.client.connection.flush()
+        finally:
+            t.daemon.thaw()
+        equal(t.client.paths(), [path], "profiles")
+        order = [line.split()[0] for line in t.daemon.tracked()[before:] if line != "clean"]
+        equal(order, ["end", "begin"] * 3, "what the tracker was told")
+
+
 def removed_meanwhile(t):
     """Cgroups that go away at any moment around StartProfile."""
     for _ in range(30):
@@ -493,6 +540,8 @@ CASES = (
     ("StopProfile is an operator's word", stopped_by_an_operator),
     ("a profile that is replaced before its settle time", replaced_before_settling),
     ("a second life in the same cgroup", same_cgroup_again),
+    ("more groups in a row than the tracker holds", without_idle_moments),
+    ("the same cgroup stopped and started at once", again_at_once),
     ("cgroups that are removed meanwhile", removed_meanwhile),
     ("SIGTERM and SIGINT end all with reports", clean_stop),
     ("unfinished files are removed at start", crash_leaves_nothing_half),

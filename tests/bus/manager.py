@@ -8,7 +8,7 @@ import re
 import dbus
 from bus import MANAGER, PATH, PROFILE, Bus, Signals
 from proc import run, stop
-from tap import check, equal, main
+from tap import Failure, check, equal, main
 from validate import validated
 
 from fake import (ERROR, INVALID, PROPERTIES, ROWS, Client, Fake, Group, container_group, new_id, refused, sleeper)
@@ -211,6 +211,35 @@ def describe_support(t):
     check(len(document["items"]) > 3 and all(item["reason"] for item in document["items"]), "items without a reason")
 
 
+def no_tracker(t):
+    """A machine that cannot be measured is still told about; what may pass is a failure of the start."""
+    t.daemon.stop()
+    try:
+        t.daemon.write(new_error=95)
+        t.daemon.start()
+        equal(str(t.client.get(PATH, MANAGER, "Backend")), "none", "Backend")
+        validated(t.client.manager("DescribeSupport"), "memcgprof.support")
+        with Group() as g:
+            refused(ERROR + "NotSupported", ["DescribeSupport", "no tracker"], t.client.manager, "StartProfile", f"cgroup:{g.path}")
+            refused(ERROR + "NotSupported", ["DescribeSupport"], t.client.manager, "RegisterContainer", os.path.basename(g.path),
+                    options={"pid": dbus.UInt32(g.pid)})
+        equal(t.client.paths(), [], "profiles")
+        equal(str(t.client.get(PATH, MANAGER, "EffectiveMode")), "auto", "EffectiveMode after a refusal")
+        t.daemon.stop()
+        t.daemon.write(new_error=12)
+        try:
+            t.daemon.start()
+            check(False, "it started without memory")
+        except Failure as e:
+            check("no tracker" in str(e), f"{e}")
+            t.daemon.process.wait()
+            equal(t.daemon.process.returncode, 1, "exit status")
+            t.daemon.process = None
+    finally:
+        t.daemon.write()
+    t.daemon.start()
+
+
 class Changes:
     """PropertiesChanged of the manager, by busctl."""
 
@@ -358,6 +387,7 @@ CASES = (
     ("specs: bad words, unavailable words, required, applied to an active profile", spec_words),
     ("targets that are none, are not there or are not served", wrong_targets),
     ("failures of the tracker reach the caller and nothing breaks", tracker_failures),
+    ("a machine that cannot be measured", no_tracker),
     ("unknown options, wrong types, twice the same, any integer type", option_keys),
     ("ListProfiles", list_profiles),
     ("properties of the manager", properties),

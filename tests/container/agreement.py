@@ -29,13 +29,16 @@ class Held:
 
     def __init__(self, bus, box, what):
         self.cgroup = box.cgroup()
-        self.read = lambda: (Summary.of(bus, box), kernel_bytes(self.cgroup))
-        self.before, self.counter_before = self.read()
+        self.before, self.counter_before = self.read(bus, box)
         box.tell("hold " + what, "ready")
-        self.held, self.counter_held = self.read()
+        self.held, self.counter_held = self.read(bus, box)
         box.tell("release", "released")
+        self.after, self.counter_after = self.read(bus, box)
+
+    def read(self, bus, box):
+        """Both sides at rest: what RCU frees between the two readings would look like a difference."""
         settle(self.cgroup)
-        self.after, self.counter_after = self.read()
+        return Summary.of(bus, box), kernel_bytes(self.cgroup)
 
 
 def settle(cgroup):

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -77,6 +78,7 @@ static void live_as_subject(const char *path, int in, int out, void (*hold)(void
         struct rlimit limit;
         char c;
 
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed test leaves nobody behind */
         getrlimit(RLIMIT_NOFILE, &limit);
         limit.rlim_cur = limit.rlim_max;
         setrlimit(RLIMIT_NOFILE, &limit);
@@ -491,6 +493,61 @@ static void test_second_group_is_clean(void **state) {
         tracker_free(t);
 }
 
+/* Wiping what an ended group left does not touch the one that goes on. */
+static void test_clean_beside_active(void **state) {
+        struct tracker *t = tracker_of(NULL);
+        struct cgroup *c = group_new("ends"), *d = group_new("goes-on");
+        struct subject s = subject_new(c->path, hold_pipes, drop_pipes), u = subject_new(d->path, hold_pipes, drop_pipes);
+        unsigned first = begin(t, c), second = begin(t, d);
+        struct reading before, after;
+
+        assert_int_not_equal(first, second);
+        subject_step(&s);
+        subject_step(&u);
+        settle(d);
+        before = reading_of(t, second);
+        t->ops->end(t, first);
+        t->ops->clean(t);
+        after = reading_of(t, second);
+        assert_int_equal(charged_of(&after), charged_of(&before));
+        assert_int_equal(reading_of(t, first).allocated, 0);
+        subject_step(&s);
+        subject_step(&u);
+        settle(d);
+        after = reading_of(t, second);
+        assert_true(after.lowest >= 0);
+        assert_near(after.live[1][TYPE_SLAB], 0, SLACK);
+        subject_end(&s);
+        subject_end(&u);
+        t->ops->end(t, second);
+        group_end(c);
+        group_end(d);
+        tracker_free(t);
+}
+
+/* The kernel gives css ids out again: ending the group of a removed cgroup must not disarm the one that has its id now. */
+static void test_css_id_again(void **state) {
+        struct tracker *t = tracker_of(NULL);
+        struct cgroup *c = group_new("removed"), *d;
+        unsigned old = begin(t, c), group;
+        struct reading r;
+        struct subject s;
+
+        group_end(c);
+        usleep(300000);
+        d = group_new("successor");
+        group = begin(t, d);
+        t->ops->end(t, old);
+        s = subject_new(d->path, hold_pipes, nothing);
+        subject_step(&s);
+        r = reading_of(t, group);
+        assert_true(r.live_calls >= 4 * N);
+        subject_end(&s);
+        t->ops->end(t, group);
+        group_end(d);
+        tracker_free(t);
+}
+
 static void test_gone_cgroup(void **state) {
         struct tracker *t = tracker_of(NULL);
         struct cgroup *c = group_new("gone");
@@ -519,6 +576,8 @@ int main(void) {
                 cmocka_unit_test(test_tiny_name_tables),
                 cmocka_unit_test(test_count_only),
                 cmocka_unit_test(test_second_group_is_clean),
+                cmocka_unit_test(test_clean_beside_active),
+                cmocka_unit_test(test_css_id_again),
                 cmocka_unit_test(test_gone_cgroup),
         };
         _cleanup_(tracker_freep) struct tracker *probe = NULL;

@@ -10,18 +10,30 @@ import subprocess
 import time
 
 import validate
-from container import memory_hierarchy, need_root
-from proc import Scratch, built, ended, need, run
+from container import memory_cgroup, memory_hierarchy, need_root
+from proc import Scratch, built, ended, eventually, need, run
 from tap import Failure, Skip, check, equal, main
 
-# Says when it is ready and which signals it gets; ends after the second "end" on its input, so that a signal too many is seen.
-COMMAND = ("for s in INT TERM HUP QUIT USR1; do trap \"echo got $s\" $s; done; echo ready; "
-           "while :; do read word && [ \"$word\" = end ] && exit 5; done")
+# Says when it is ready and which signals it gets, and does what it reads. Its child waits so long that its end is no hurry.
+# A signal interrupts its reading; the end of the terminal ends it.
+COMMAND = """for s in INT TERM HUP QUIT USR1; do trap "echo got $s; signal=yes" $s; done
+echo ready
+while :; do
+  signal=
+  read word || { [ "$signal" ] && continue; exit 6; }
+  case $word in
+  end) exit 5;;
+  group) kill -INT 0;;
+  child) sh -c 'trap "" INT; kill -INT 0; sleep 2' & ;;
+  esac
+done"""
 
 
 def groups():
-    mount, _ = memory_hierarchy()
-    return {d for d, _, _ in os.walk(mount) if "memcgprof-run" in os.path.basename(d)}
+    """Those of memcgprof run that may be ours: on v1 they are made below this process's own cgroup, on v2 perhaps higher up."""
+    mount, version = memory_hierarchy()
+    top = memory_cgroup("self") if version == "v1" else mount
+    return {d for d, _, _ in os.walk(top) if "memcgprof-run-" in os.path.basename(d)}
 
 
 class Run:
@@ -40,9 +52,21 @@ class Run:
 
     def __exit__(self, *_):
         os.close(self.terminal)
-        if self.pid:
+        if self.pid:  # the case failed; nothing of it may stay
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
+            for group in groups() - self.before:
+                self.clear(group)
+
+    def clear(self, group):
+        if not group.endswith(f"memcgprof-run-{self.pid}"):
+            return
+        with open(f"{group}/cgroup.procs", encoding="ascii") as f:
+            pids = [int(line) for line in f]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not open(f"{group}/cgroup.procs", encoding="ascii").read(), 10, "the group is empty")
+        os.rmdir(group)
 
     def read_until(self, mark, seconds=30):
         end = time.monotonic() + seconds
@@ -88,20 +112,43 @@ def once(what, send):
         check(b"Kernel memory of the memcg" in r.seen, "the summary is missing")
 
 
+def once_although_late(what, send):
+    """As once(), but this program looks at its own copy of the signal only when the command has handled its: one that is sent
+    back arrives as a second one. The SIGTERM behind it is passed on later, so that its arrival says that all was looked at."""
+    with Run() as r:
+        r.read_until(b"ready")
+        os.kill(r.pid, signal.SIGSTOP)
+        send(r)
+        r.read_until(b"got " + what)
+        os.kill(r.pid, signal.SIGTERM)
+        os.kill(r.pid, signal.SIGCONT)
+        r.read_until(b"got TERM")
+        equal(r.finish(), 5, "exit status of the command")
+        equal(r.seen.count(b"got " + what), 1, f"signals that the command got: {r.seen!r}")
+
+
+def after_the_end():
+    """Signals that are still waiting when the command has ended do not end this program before its summary and status."""
+    with Run(command="echo ready; exec sleep 60") as r:
+        r.read_until(b"ready")
+        os.kill(r.pid, signal.SIGSTOP)
+        command = r.command_pid()
+        r.type(b"\x03")
+        pidfd = os.pidfd_open(command)
+        select.select([pidfd], [], [], 30)
+        os.close(pidfd)
+        os.kill(r.pid, signal.SIGTERM)
+        os.kill(r.pid, signal.SIGCONT)
+        r.read_until(b"rows ")
+        equal(r.wait(), 128 + signal.SIGINT, "exit status")
+
+
 def by_kill(number):
     return lambda r: os.kill(r.pid, number)
 
 
 def to_the_command_only(r):
     os.kill(r.command_pid(), signal.SIGTERM)
-
-
-def group_from_inside():
-    """The command signals its whole process group, us included: it is not sent back to it."""
-    with Run(command="trap 'echo got TERM' TERM; kill -TERM 0; while :; do read w && [ \"$w\" = end ] && exit 5; done") as r:
-        r.read_until(b"got TERM")
-        equal(r.finish(), 5, "exit status of the command")
-        equal(r.seen.count(b"got "), 1, f"signals that the command got: {r.seen!r}")
 
 
 def stopped_and_continued():
@@ -189,12 +236,15 @@ def tests(tap):
     need_root()
     if not memory_hierarchy():
         raise Skip("no memory cgroup hierarchy is mounted")
-    tap.case("Ctrl-C reaches the command once", once, b"INT", lambda r: r.type(b"\x03"))
-    tap.case("Ctrl-\\ reaches the command once", once, b"QUIT", lambda r: r.type(b"\x1c"))
+    tap.case("Ctrl-C reaches the command", once, b"INT", lambda r: r.type(b"\x03"))
+    tap.case("Ctrl-C is not sent twice", once_although_late, b"INT", lambda r: r.type(b"\x03"))
+    tap.case("Ctrl-\\ is not sent twice", once_although_late, b"QUIT", lambda r: r.type(b"\x1c"))
     for name in ("INT", "TERM", "HUP", "USR1"):
         tap.case(f"SIG{name} to memcgprof alone is passed on", once, name.encode(), by_kill(getattr(signal, "SIG" + name)))
     tap.case("SIGTERM to the command alone is its own", once, b"TERM", to_the_command_only)
-    tap.case("a signal that the command sends its group is not sent back", group_from_inside)
+    tap.case("a signal that the command sends its group is not sent back", once_although_late, b"INT", lambda r: r.type(b"group\n"))
+    tap.case("one from a child of the command is not sent back", once_although_late, b"INT", lambda r: r.type(b"child\n"))
+    tap.case("signals after the command's end change nothing", after_the_end)
     tap.case("Ctrl-Z stops both", stopped_and_continued)
     tap.case("the command keeps its standard streams", keeps_standard_streams)
     tap.case("the command keeps ignored signals and the mask", inherited_dispositions)
