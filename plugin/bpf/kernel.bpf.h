@@ -55,8 +55,7 @@ struct mem_cgroup {
 struct task_struct {
         struct css_set *cgroups;
         struct mem_cgroup *active_memcg; /* remote charging: loop devices, io_uring, BPF maps, fsnotify */
-        int pid;
-        int tgid;
+        void *stack;
 };
 
 struct cgroup {
@@ -124,7 +123,9 @@ extern struct kmem_cache *bpf_get_kmem_cache(u64 address) __ksym __weak;
 #define FIELD(raw, pointer, field) ((raw) ? BPF_CORE_READ(pointer, field) : (pointer)->field)
 
 /*
- * How far below the top of a task's stack an address lies; huge when it is elsewhere. The difference of two pointers is a
- * number to every verifier since 6.1, whatever it takes the pointers for.
+ * Where on the task's stack an address lies, as a number that is huge when it lies elsewhere. The difference of two pointers is
+ * a number to the verifier; what it takes task->stack for, a `void *`, differs: a pointer in 6.18 and 7.3, a number before, and
+ * from the context no number may be subtracted. The helper (5.15+) costs a call and gives a pointer everywhere.
  */
-#define ON_STACK(task, address) ((u64)bpf_task_pt_regs(task) - (u64)(address))
+#define ON_STACK(raw, task, address) \
+        ((raw) ? (u64)bpf_task_pt_regs(task) - (u64)(address) : (u64)(address) - (u64)(task)->stack)

@@ -169,11 +169,11 @@ INLINE u32 member(struct task_struct *task) {
  * by their tracepoints. (A hard interrupt out of user mode that allocates by itself is taken for the task.) ksoftirqd runs
  * softirqs as a task, and is in no container.
  */
-INLINE bool in_task(void *ctx, struct task_struct *task) {
-        u64 below = ON_STACK(task, ctx);
+INLINE bool in_task(void *ctx, struct task_struct *task, bool raw) {
+        u64 depth = ON_STACK(raw, task, ctx);
         struct mp_cpu *cpu;
 
-        if (below >= thread_bytes)
+        if (depth >= thread_bytes)
                 return false;
         cpu = this_cpu();
         return cpu && !LOAD(cpu->in_softirq);
@@ -450,7 +450,7 @@ INLINE void mark_served(enum mp_free_hook hook, u64 key) {
 }
 
 /* The second program. Its counters are atomic, because it may be interrupted by itself on another hook. */
-INLINE int freed_in_interrupt(void *ctx, enum mp_free_hook hook, u64 key) {
+INLINE int freed_in_interrupt(void *ctx, enum mp_free_hook hook, u64 key, bool raw) {
         struct mp_rare *r;
         struct mp_cpu *cpu;
         u64 value;
@@ -460,7 +460,7 @@ INLINE int freed_in_interrupt(void *ctx, enum mp_free_hook hook, u64 key) {
         if (LIKELY(cpu && LOAD(cpu->served[hook]) == key))
                 return 0;
         /* Nothing that runs as a task interrupted the first program: only the mark is another one's by now. */
-        if (in_task(ctx, bpf_get_current_task_btf()))
+        if (in_task(ctx, bpf_get_current_task_btf(), raw))
                 return 0;
         __sync_fetch_and_add(&caught, 1);
         value = untrack(key);
@@ -477,13 +477,13 @@ INLINE int freed_in_interrupt(void *ctx, enum mp_free_hook hook, u64 key) {
 
 /* ---- slab ---------------------------------------------------------------------------------------------------------------- */
 
-INLINE void allocated(void *ctx, u64 site, u64 key, u64 bytes, u32 source, bool charged) {
+INLINE void allocated(void *ctx, u64 site, u64 key, u64 bytes, u32 source, bool charged, bool raw) {
         struct task_struct *task = bpf_get_current_task_btf();
         u32 group1 = member(task), slot;
 
         if (LIKELY(!group1))
                 return;
-        if (UNLIKELY(!in_task(ctx, task))) {
+        if (UNLIKELY(!in_task(ctx, task, raw))) {
                 struct mp_group_counts *g = group_counts_of(group1 - 1);
 
                 if (g)
@@ -498,13 +498,13 @@ INLINE void allocated(void *ctx, u64 site, u64 key, u64 bytes, u32 source, bool 
                 track(key, mp_value(bytes, slot, 0));
 }
 
-INLINE int on_kmalloc(u64 *ctx) {
+INLINE int on_kmalloc(u64 *ctx, bool raw) {
         u64 ptr = ctx[1], bytes = ctx[3];
 
         /* What is larger than the caches is counted as pages, by its page event; here it would come twice more. */
         if (ptr <= 16 || bytes > KMALLOC_MAX_CACHE)
                 return 0;
-        allocated(ctx, ctx[0], ptr, bytes, MP_KMALLOC, (u32)ctx[4] & gfp_account);
+        allocated(ctx, ctx[0], ptr, bytes, MP_KMALLOC, (u32)ctx[4] & gfp_account, raw);
         return 0;
 }
 
@@ -515,7 +515,7 @@ INLINE int on_cache_alloc(u64 *ctx, bool raw) {
         if (ptr <= 16)
                 return 0;
         allocated(ctx, ctx[0], ptr, FIELD(raw, s, size), MP_CACHE,
-                ((u32)ctx[3] & gfp_account) || (FIELD(raw, s, flags) & slab_account));
+                ((u32)ctx[3] & gfp_account) || (FIELD(raw, s, flags) & slab_account), raw);
         return 0;
 }
 
@@ -528,7 +528,7 @@ INLINE void unmatched_slab(void *ctx, const struct kmem_cache *s, bool raw, bool
         if (!(FIELD(raw, s, flags) & slab_account))
                 return;
         group1 = member(task);
-        if (!group1 || !in_task(ctx, task))
+        if (!group1 || !in_task(ctx, task, raw))
                 return;
         g = group_counts_of(group1 - 1);
         if (!g)
@@ -539,11 +539,11 @@ INLINE void unmatched_slab(void *ctx, const struct kmem_cache *s, bool raw, bool
                 g->unmatched_kfree_bytes += FIELD(raw, s, size) + OBJCG_BYTES;
 }
 
-INLINE void unmatched_kfree(void *ctx, u64 ptr) {
+INLINE void unmatched_kfree(void *ctx, u64 ptr, bool raw) {
         struct task_struct *task = bpf_get_current_task_btf();
         struct kmem_cache *s;
 
-        if (LIKELY(!member(task)) || !in_task(ctx, task))
+        if (LIKELY(!member(task)) || !in_task(ctx, task, raw))
                 return;
         if (!has_cache_of) {
                 lose(MP_LOSS_UNSIZED_FREES);
@@ -554,12 +554,12 @@ INLINE void unmatched_kfree(void *ctx, u64 ptr) {
                 unmatched_slab(ctx, s, false, false);
 }
 
-INLINE void freed_by_kfree(void *ctx, u64 ptr) {
+INLINE void freed_by_kfree(void *ctx, u64 ptr, bool raw) {
         u64 value = untrack(ptr | MP_KIND_SLAB);
         struct mp_counts *c;
 
         if (LIKELY(!value)) {
-                unmatched_kfree(ctx, ptr);
+                unmatched_kfree(ctx, ptr, raw);
                 return;
         }
         c = counts_of(mp_value_slot(value));
@@ -584,12 +584,12 @@ INLINE void freed_by_cache(void *ctx, u64 ptr, const struct kmem_cache *s, bool 
         c->cache_freed_calls++;
 }
 
-INLINE int on_kfree(u64 *ctx) {
+INLINE int on_kfree(u64 *ctx, bool raw) {
         u64 ptr = ctx[1];
 
         mark_served(MP_FREE_KFREE, ptr);
         if (ptr > 16)
-                freed_by_kfree(ctx, ptr);
+                freed_by_kfree(ctx, ptr, raw);
         return 0;
 }
 
@@ -636,7 +636,7 @@ INLINE void user_page(void *ctx, u64 key, u32 order, u32 group) {
                 track(key, mp_value(odds->weight, slot, order + 1));
 }
 
-INLINE void page_allocated(void *ctx, u64 key, u32 order, u32 gfp) {
+INLINE void page_allocated(void *ctx, u64 key, u32 order, u32 gfp, bool raw) {
         struct task_struct *task = bpf_get_current_task_btf();
         u32 group1 = member(task), slot;
         bool charged = gfp & gfp_account;
@@ -645,7 +645,7 @@ INLINE void page_allocated(void *ctx, u64 key, u32 order, u32 gfp) {
 
         if (LIKELY(!group1) || order >= MP_ORDERS)
                 return;
-        if (UNLIKELY(!in_task(ctx, task))) {
+        if (UNLIKELY(!in_task(ctx, task, raw))) {
                 g = group_counts_of(group1 - 1);
                 if (g)
                         g->irq_bytes[MP_PAGES] += PAGE_BYTES << order;
@@ -703,15 +703,15 @@ INLINE void page_freed(void *ctx, u64 key, const struct page *page, u32 order, b
 }
 
 /* Failed allocations fire with a NULL page; the verifier asks for the check from 6.12.107 on. */
-#define ON_PAGE_ALLOC(raw)                                                                   \
-        ({                                                                                   \
-                struct page *_page = (void *)ctx[0];                                         \
-                if (_page)                                                                   \
-                        page_allocated(ctx, PAGE_KEY(raw, _page), (u32)ctx[1], (u32)ctx[2]); \
-                0;                                                                           \
+#define ON_PAGE_ALLOC(ctx, raw)                                                                   \
+        ({                                                                                        \
+                struct page *_page = (void *)ctx[0];                                              \
+                if (_page)                                                                        \
+                        page_allocated(ctx, PAGE_KEY(raw, _page), (u32)ctx[1], (u32)ctx[2], raw); \
+                0;                                                                                \
         })
 
-#define ON_PAGE_FREE(raw)                                                               \
+#define ON_PAGE_FREE(ctx, raw)                                                          \
         ({                                                                              \
                 struct page *_page = (void *)ctx[0];                                    \
                 if (_page)                                                              \
@@ -719,20 +719,20 @@ INLINE void page_freed(void *ctx, u64 key, const struct page *page, u32 order, b
                 0;                                                                      \
         })
 
-#define ON_PAGE_FREE_IRQ(raw)                                                            \
-        ({                                                                               \
-                struct page *_page = (void *)ctx[0];                                     \
-                _page ? freed_in_interrupt(ctx, MP_FREE_PAGE, PAGE_KEY(raw, _page)) : 0; \
+#define ON_PAGE_FREE_IRQ(ctx, raw)                                                            \
+        ({                                                                                    \
+                struct page *_page = (void *)ctx[0];                                          \
+                _page ? freed_in_interrupt(ctx, MP_FREE_PAGE, PAGE_KEY(raw, _page), raw) : 0; \
         })
 
 /* ---- percpu -------------------------------------------------------------------------------------------------------------- */
 
-INLINE int on_percpu_alloc(u64 *ctx) {
+INLINE int on_percpu_alloc(u64 *ctx, bool raw) {
         u64 ptr = ctx[7], bytes = ctx[8]; /* bytes_alloc: what the memcg is billed, for all possible CPUs */
 
         if (!ptr)
                 return 0;
-        allocated(ctx, ctx[0], ptr | MP_KIND_PERCPU, bytes, MP_PERCPU, (u32)ctx[9] & gfp_account);
+        allocated(ctx, ctx[0], ptr | MP_KIND_PERCPU, bytes, MP_PERCPU, (u32)ctx[9] & gfp_account, raw);
         return 0;
 }
 
@@ -749,7 +749,8 @@ INLINE void percpu_freed(u64 ptr) {
         c->freed_calls++;
 }
 
-INLINE int on_percpu_free(u64 *ctx) {
+INLINE int on_percpu_free(u64 *ctx, bool raw) {
+        (void)raw;
         mark_served(MP_FREE_PERCPU, ctx[2] | MP_KIND_PERCPU);
         percpu_freed(ctx[2]);
         return 0;
@@ -769,22 +770,26 @@ INLINE int on_percpu_free(u64 *ctx) {
 PROGRAM(softirq_exit, softirq_exit, mark_softirq(0), mark_softirq(0))
 PROGRAM(softirq_entry, softirq_entry, mark_softirq(1), mark_softirq(1))
 
-PROGRAM(kmalloc, kmalloc, on_kmalloc(ctx), on_kmalloc(ctx))
-PROGRAM(kmem_cache_alloc, kmem_cache_alloc, on_cache_alloc(ctx, false), on_cache_alloc(ctx, true))
-PROGRAM(mm_page_alloc, mm_page_alloc, ON_PAGE_ALLOC(false), ON_PAGE_ALLOC(true))
-PROGRAM(percpu_alloc_percpu, percpu_alloc_percpu, on_percpu_alloc(ctx), on_percpu_alloc(ctx))
+#define BOTH(name, tracepoint, call) PROGRAM(name, tracepoint, call(ctx, false), call(ctx, true))
 
-PROGRAM(kfree, kfree, on_kfree(ctx), on_kfree(ctx))
-PROGRAM(kmem_cache_free, kmem_cache_free, on_cache_free(ctx, false), on_cache_free(ctx, true))
-PROGRAM(mm_page_free, mm_page_free, ON_PAGE_FREE(false), ON_PAGE_FREE(true))
-PROGRAM(percpu_free_percpu, percpu_free_percpu, on_percpu_free(ctx), on_percpu_free(ctx))
+BOTH(kmalloc, kmalloc, on_kmalloc)
+BOTH(kmem_cache_alloc, kmem_cache_alloc, on_cache_alloc)
+BOTH(mm_page_alloc, mm_page_alloc, ON_PAGE_ALLOC)
+BOTH(percpu_alloc_percpu, percpu_alloc_percpu, on_percpu_alloc)
 
-PROGRAM(kfree_irq, kfree, freed_in_interrupt(ctx, MP_FREE_KFREE, ctx[1]), freed_in_interrupt(ctx, MP_FREE_KFREE, ctx[1]))
-PROGRAM(kmem_cache_free_irq, kmem_cache_free, freed_in_interrupt(ctx, MP_FREE_CACHE, ctx[1]),
-        freed_in_interrupt(ctx, MP_FREE_CACHE, ctx[1]))
-PROGRAM(mm_page_free_irq, mm_page_free, ON_PAGE_FREE_IRQ(false), ON_PAGE_FREE_IRQ(true))
-PROGRAM(percpu_free_percpu_irq, percpu_free_percpu, freed_in_interrupt(ctx, MP_FREE_PERCPU, ctx[2] | MP_KIND_PERCPU),
-        freed_in_interrupt(ctx, MP_FREE_PERCPU, ctx[2] | MP_KIND_PERCPU))
+BOTH(kfree, kfree, on_kfree)
+BOTH(kmem_cache_free, kmem_cache_free, on_cache_free)
+BOTH(mm_page_free, mm_page_free, ON_PAGE_FREE)
+BOTH(percpu_free_percpu, percpu_free_percpu, on_percpu_free)
+
+#define IRQ_KFREE(ctx, raw) freed_in_interrupt(ctx, MP_FREE_KFREE, (ctx)[1], raw)
+#define IRQ_CACHE(ctx, raw) freed_in_interrupt(ctx, MP_FREE_CACHE, (ctx)[1], raw)
+#define IRQ_PERCPU(ctx, raw) freed_in_interrupt(ctx, MP_FREE_PERCPU, (ctx)[2] | MP_KIND_PERCPU, raw)
+
+BOTH(kfree_irq, kfree, IRQ_KFREE)
+BOTH(kmem_cache_free_irq, kmem_cache_free, IRQ_CACHE)
+BOTH(mm_page_free_irq, mm_page_free, ON_PAGE_FREE_IRQ)
+BOTH(percpu_free_percpu_irq, percpu_free_percpu, IRQ_PERCPU)
 
 /* ---- a cgroup's memory css, by an iterator over one cgroup: user space sees neither css ids nor serial numbers -------------
  */

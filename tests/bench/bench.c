@@ -6,7 +6,7 @@
  *
  * The machine may be shared and noisy, so nothing is compared across runs: in every round all settings are measured one after
  * the other on the same two loops, a ratio is formed within the round, and the median over the rounds is printed. The measure
- * is CPU time of this process (rusage), the best of three in a round. Needs root and a memory cgroup.
+ * is CPU time of this process (rusage), the best of five in a round. Needs root and a memory cgroup.
  */
 #include <bpf/libbpf.h>
 #include <fcntl.h>
@@ -17,9 +17,9 @@
 #include "profile.h"
 
 #define ROUNDS_MAX 101
-#define REPEATS 3
+#define REPEATS 5
 
-static unsigned rounds = 41, ops = 8000;
+static unsigned rounds = 31, ops = 8000;
 
 /* ---- the loops ------------------------------------------------------------------------------------------------------------
  */
