@@ -112,6 +112,22 @@ static int call(sd_bus *bus, sd_bus_message *m, char **reterr) {
         return r < 0 ? explain(&error, r, reterr) : 0;
 }
 
+/* As it is, so that whoever shows it escapes it once; but D-Bus takes no Unicode noncharacters, which go escaped. */
+static int append_annotation(sd_bus_message *m, const char *key, const char *value) {
+        _cleanup_free_ char *escaped = NULL;
+        int r = sd_bus_message_open_container(m, 'e', "ss");
+
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", key);
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", value);
+        if (r == -EINVAL) {
+                escaped = text_escape(value, strlen(value), OCI_ANNOTATION_MAX);
+                r = escaped ? sd_bus_message_append(m, "s", escaped) : -ENOMEM;
+        }
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
 static int append_annotations(sd_bus_message *m, const struct oci_state *state) {
         int r = sd_bus_message_open_container(m, 'e', "sv");
 
@@ -126,7 +142,7 @@ static int append_annotations(sd_bus_message *m, const struct oci_state *state) 
 
                 r = oci_state_annotation(state, *key, &value);
                 if (r > 0)
-                        r = sd_bus_message_append(m, "{ss}", *key, value);
+                        r = append_annotation(m, *key, value);
         }
         for (int depth = 0; r >= 0 && depth < 3; depth++)
                 r = sd_bus_message_close_container(m);

@@ -220,11 +220,16 @@ const char *oci_state_bundle(const struct oci_state *s) {
 
 int oci_state_annotation(const struct oci_state *s, const char *key, char **ret) {
         json_t *value = json_object_get(s->annotations, key);
+        size_t n = json_string_length(value), max = OCI_ANNOTATION_MAX - strlen("...");
         char *text;
 
         if (!json_is_string(value))
                 return 0;
-        text = text_escape(json_string_value(value), json_string_length(value), OCI_ANNOTATION_MAX - strlen("..."));
+        if (n <= max)
+                max = n;
+        while (max < n && (json_string_value(value)[max] & 0xc0) == 0x80) /* not within a character */
+                max--;
+        text = format("%.*s%s", (int)max, json_string_value(value), max < n ? "..." : "");
         if (!text)
                 return -ENOMEM;
         *ret = text;

@@ -41,14 +41,14 @@ int cgroup_path_of_bundle(const char *bundle, char **ret, char **reterr) {
                 return -ENOMEM;
         r = text_read_file(AT_FDCWD, file, CONFIG_MAX, &text, &len);
         if (r < 0)
-                return fail(reterr, r == -ENOTDIR ? -ENOENT : r, "cannot read config.json of the bundle %s: %s", shown,
+                return fail(reterr, r == -ENOTDIR ? -ENOENT : r, "Cannot read config.json of the bundle %s: %s.", shown,
                         strerror(-r));
         config = json_loadb(text, len, 0, &error);
         if (!config)
-                return fail(reterr, -EINVAL, "config.json of the bundle %s is no JSON (line %d)", shown, error.line);
+                return fail(reterr, -EINVAL, "config.json of the bundle %s is no JSON (line %d).", shown, error.line);
         r = cgroups_path_of(config, ret);
         json_decref(config);
         if (r == -EINVAL)
-                return fail(reterr, r, "linux.cgroupsPath in config.json of the bundle %s is no text", shown);
+                return fail(reterr, r, "linux.cgroupsPath in config.json of the bundle %s is no text.", shown);
         return r;
 }

@@ -162,8 +162,8 @@ static int explain_none(const struct cgroup_root *root, const struct search *s, 
         else if (all_hex(s->id, strlen(s->id)))
                 more = "; the beginning of an id needs at least 12 characters";
         return fail(reterr, -ENOENT,
-                "no cgroup below %s belongs to a container %s: tried directories named %s, *-%s.scope, docker/%s and "
-                "libpod_parent/libpod-%s%s",
+                "No cgroup below %s belongs to a container %s: tried directories named %s, *-%s.scope, docker/%s and "
+                "libpod_parent/libpod-%s%s.",
                 root->mount, shown, shown, shown, shown, shown, more);
 }
 
@@ -182,7 +182,7 @@ static int decide(const struct cgroup_root *root, struct search *s, const char *
         if (!first || !second)
                 return -ENOMEM;
         return fail(reterr, -ENOTUNIQ,
-                "%zu cgroups may belong to a container %s, among them %s and %s: give the whole id, or cgroup:PATH", m->n,
+                "%zu cgroups may belong to a container %s, among them %s and %s: give the whole id, or cgroup:PATH.", m->n,
                 shown, first, second);
 }
 
@@ -198,11 +198,11 @@ int cgroup_find_container_path(const struct cgroup_root *root, const char *id, c
         if (!shown)
                 return -ENOMEM;
         if (!*id || strlen(id) > ID_MAX || strchr(id, '/') || streq(id, ".") || streq(id, ".."))
-                return fail(reterr, -ENOENT, "\"%s\" cannot be the id of a container: it is empty, too long, or has a slash",
+                return fail(reterr, -ENOENT, "\"%s\" cannot be the id of a container: it is empty, too long, or has a slash.",
                         shown);
         top = open(root->mount, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (top < 0)
-                return fail(reterr, -errno, "cannot open the memory hierarchy at %s: %s", root->mount, strerror(errno));
+                return fail(reterr, -errno, "Cannot open the memory hierarchy at %s: %s.", root->mount, strerror(errno));
         r = cgroup_walk(top, visit, &s);
         if (r < 0)
                 return r;

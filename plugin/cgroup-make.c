@@ -60,7 +60,7 @@ int cgroup_create(const struct cgroup_root *root, const char *name, struct cgrou
         int r;
 
         if (!name_ok(name))
-                return fail(reterr, -EINVAL, "that is no name for a cgroup");
+                return fail(reterr, -EINVAL, "That is no name for a cgroup.");
         r = parent_for_new(root, &parent, reterr);
         if (r < 0)
                 return r;
@@ -69,7 +69,7 @@ int cgroup_create(const struct cgroup_root *root, const char *name, struct cgrou
         if (!file)
                 return -ENOMEM;
         if (access(file, F_OK) == 0)
-                return fail(reterr, -EEXIST, "there is a cgroup of that name already");
+                return fail(reterr, -EEXIST, "There is a cgroup of that name already.");
         r = hierarchy_make(path + 1, &sentence);
         if (r >= 0)
                 r = cgroup_open(root, path, ret, &sentence);
@@ -77,7 +77,7 @@ int cgroup_create(const struct cgroup_root *root, const char *name, struct cgrou
                 _cleanup_free_ char *shown = cgroup_path_show(path);
 
                 rmdir(file);
-                return fail(reterr, r, "cannot make the cgroup %s: %s", shown ?: "?", sentence ?: strerror(-r));
+                return fail(reterr, r, "Cannot make the cgroup %s: %s", shown ?: "?", sentence ?: strerror(-r));
         }
         return 0;
 }
@@ -222,9 +222,9 @@ int cgroup_remove(const struct cgroup_root *root, struct cgroup *c, char **reter
                 if (cgroup_gone(c))
                         break;
                 if (r < 0 && r != -EBUSY)
-                        return fail(reterr, r, "cannot remove the cgroup %s: %s", shown, strerror(-r));
+                        return fail(reterr, r, "Cannot remove the cgroup %s: %s.", shown, strerror(-r));
                 if (now_us() >= end)
-                        return fail(reterr, -EBUSY, "cannot remove the cgroup %s: processes are left in it", shown);
+                        return fail(reterr, -EBUSY, "Cannot remove the cgroup %s: processes are left in it.", shown);
                 usleep(pause);
                 pause = pause * 2 > PAUSE_LAST_US ? PAUSE_LAST_US : pause * 2;
         }

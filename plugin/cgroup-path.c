@@ -229,12 +229,12 @@ int cgroup_path_parse(const char *text, char **ret, char **reterr) {
 
         found = memory_line(text, &len);
         if (!found || len == 0 || *found != '/')
-                return fail(reterr, -EINVAL, "the process is in no memory cgroup");
+                return fail(reterr, -EINVAL, "The process is in no memory cgroup.");
         r = copy_prefix(found, len, &path);
         if (r < 0)
                 return r;
         if (startswith(path, "/.."))
-                return fail(reterr, -EOPNOTSUPP, "the process is in a memory cgroup outside this program's cgroup namespace");
+                return fail(reterr, -EOPNOTSUPP, "The process is in a memory cgroup outside this program's cgroup namespace.");
         *ret = TAKE(path);
         return 0;
 }
@@ -266,14 +266,14 @@ static int path_of_process(const char *directory, char **ret, char **reterr) {
                 return -ENOMEM;
         r = text_read_file(AT_FDCWD, file, PROC_CGROUP_MAX, &text, NULL);
         if (r == -ENOENT || r == -ESRCH)
-                return fail(reterr, -ESRCH, "there is no process %s", strrchr(directory, '/') + 1);
+                return fail(reterr, -ESRCH, "There is no process %s.", strrchr(directory, '/') + 1);
         if (r < 0)
-                return fail(reterr, r, "cannot read %s: %s", file, strerror(-r));
+                return fail(reterr, r, "Cannot read %s: %s.", file, strerror(-r));
         r = cgroup_path_parse(text, &path, reterr);
         if (r < 0)
                 return r;
         if ((streq(path, "/") || is_deleted(path)) && is_zombie(directory))
-                return fail(reterr, -ESRCH, "process %s has ended", strrchr(directory, '/') + 1);
+                return fail(reterr, -ESRCH, "Process %s has ended.", strrchr(directory, '/') + 1);
         *ret = TAKE(path);
         return 0;
 }
@@ -282,7 +282,7 @@ int cgroup_path_of_pid(pid_t pid, char **ret, char **reterr) {
         char directory[32];
 
         if (pid <= 0)
-                return fail(reterr, -ESRCH, "there is no process %d", (int)pid);
+                return fail(reterr, -ESRCH, "There is no process %d.", (int)pid);
         snprintf(directory, sizeof directory, "/proc/%d", (int)pid);
         return path_of_process(directory, ret, reterr);
 }

@@ -52,17 +52,17 @@ int cgroup_root_new(struct cgroup_root **ret, char **reterr) {
         int r;
 
         if (!root)
-                return fail(reterr, -ENOMEM, "out of memory");
+                return fail(reterr, -ENOMEM, "Out of memory.");
         r = hierarchy_find(&root->mount, &unified, reterr);
         if (r < 0)
                 return r;
         fd = open_mount(root->mount);
         if (fd < 0)
-                return fail(reterr, fd, "cannot open the memory hierarchy at %s: %s", root->mount, strerror(-fd));
+                return fail(reterr, fd, "Cannot open the memory hierarchy at %s: %s.", root->mount, strerror(-fd));
         r = cgroup_version(fd);
         if (r <= 0)
-                return fail(reterr, r < 0 ? r : -ENOTSUP, "%s, where the memory controller should be, is no cgroup file system",
-                        root->mount);
+                return fail(reterr, r < 0 ? r : -ENOTSUP,
+                        "%s, where the memory controller should be, is no cgroup file system.", root->mount);
         root->layout = r == 2 ? CGROUP_V2 : unified ? CGROUP_HYBRID : CGROUP_V1;
         *ret = TAKE(root);
         return 0;
@@ -142,15 +142,15 @@ static int relative_path(const struct cgroup_root *root, const char *path, char 
 static int explain_open(const struct cgroup_root *root, const char *path, int error, char **reterr) {
         switch (error) {
         case -ENOENT:
-                return fail(reterr, error, "there is no cgroup %s below %s", path, root->mount);
+                return fail(reterr, error, "There is no cgroup %s below %s.", path, root->mount);
         case -ENOTDIR:
         case -ELOOP:
         case -EXDEV:
-                return fail(reterr, -EINVAL, "%s is no cgroup directory of the memory hierarchy at %s", path, root->mount);
+                return fail(reterr, -EINVAL, "%s is no cgroup directory of the memory hierarchy at %s.", path, root->mount);
         case -ENAMETOOLONG:
-                return fail(reterr, -EINVAL, "the cgroup path %s is too long", path);
+                return fail(reterr, -EINVAL, "The cgroup path %s is too long.", path);
         default:
-                return fail(reterr, error, "cannot open the cgroup %s below %s: %s", path, root->mount, strerror(-error));
+                return fail(reterr, error, "Cannot open the cgroup %s below %s: %s.", path, root->mount, strerror(-error));
         }
 }
 
@@ -191,9 +191,9 @@ static int open_normalized(
                 return explain_open(root, shown, -EXDEV, reterr);
         if (need_memory && faccessat(fd, "memory.stat", F_OK, 0) < 0)
                 return fail(reterr, -EOPNOTSUPP,
-                        "the cgroup %s has no memory controller of its own: enable it in cgroup.subtree_control of its parent, "
+                        "The cgroup %s has no memory controller of its own: enable it in cgroup.subtree_control of its parent, "
                         "or "
-                        "profile an ancestor",
+                        "profile an ancestor.",
                         shown);
         return adopt(root, &fd, path, ret);
 }
@@ -206,14 +206,14 @@ int cgroup_open(const struct cgroup_root *root, const char *path, struct cgroup 
                 return -ENOMEM;
         r = relative_path(root, path, &normal);
         if (r == -EINVAL)
-                return fail(reterr, r, "\"%s\" is no path of a cgroup: it is empty or has a component \"..\"", shown);
+                return fail(reterr, r, "\"%s\" is no path of a cgroup: it is empty or has a component \"..\".", shown);
         if (r == -ENAMETOOLONG)
                 return explain_open(root, shown, r, reterr);
         if (r < 0)
                 return r;
         if (streq(normal, "/"))
                 return fail(reterr, -EINVAL,
-                        "the root cgroup is the whole machine and no group: ask for the target `host` instead");
+                        "The root cgroup is the whole machine and no group: ask for the target `host` instead.");
         return open_normalized(root, &normal, shown, true, ret, reterr);
 }
 
@@ -281,7 +281,7 @@ static int scope_path(const char *process, const char *id, const char *cgroups_p
                 if (r != -EINVAL && r != -ENAMETOOLONG)
                         return r;
                 shown = cgroup_path_show(cgroups_path);
-                return fail(reterr, -EINVAL, "linux.cgroupsPath \"%s\" of the bundle is no path of a cgroup", shown ?: "?");
+                return fail(reterr, -EINVAL, "linux.cgroupsPath \"%s\" of the bundle is no path of a cgroup.", shown ?: "?");
         }
         *ret = strdup(process);
         return *ret ? 0 : -ENOMEM;
@@ -305,7 +305,7 @@ int cgroup_of_container(const struct cgroup_root *root, pid_t pid, const char *i
         if (!shown)
                 return -ENOMEM;
         if (cgroup_path_covers(scope, own))
-                return fail(reterr, -EOPNOTSUPP, "this container has no cgroup of its own: its process is in %s, which %s",
+                return fail(reterr, -EOPNOTSUPP, "This container has no cgroup of its own: its process is in %s, which %s.",
                         shown, streq(scope, "/") ? "is the root" : "holds this program too");
         r = open_normalized(root, &scope, shown, true, ret, reterr);
         if (r == -ENOENT) {
@@ -314,7 +314,7 @@ int cgroup_of_container(const struct cgroup_root *root, pid_t pid, const char *i
                 int gone = cgroup_path_of_pid(pid, &again, NULL);
 
                 if (gone == -ESRCH)
-                        return fail(reterr, -ESRCH, "process %d of the container is gone", (int)pid);
+                        return fail(reterr, -ESRCH, "Process %d of the container is gone.", (int)pid);
         }
         return r;
 }

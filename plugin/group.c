@@ -41,8 +41,8 @@ static bool busy(const struct groups *g) {
 /* Whether a profile may ask for this mode now. */
 static int check_mode(const struct groups *g, enum mode wanted, char **reterr) {
         if (g->mode == MODE_OFF)
-                return fail(
-                        reterr, -ECANCELED, "profiling is switched off on this machine (mode off): set the mode to auto first");
+                return fail(reterr, -ECANCELED,
+                        "Profiling is switched off on this machine (mode off): set the mode to auto first.");
         switch (wanted) {
         case MODE_AUTO:
         case MODE_SINGLE:
@@ -52,7 +52,7 @@ static int check_mode(const struct groups *g, enum mode wanted, char **reterr) {
         case MODE_OFF:
         case _MODE_MAX:
         default:
-                return fail(reterr, -EINVAL, "a profile cannot be started with the mode off");
+                return fail(reterr, -EINVAL, "A profile cannot be started with the mode off.");
         }
 }
 
@@ -64,13 +64,13 @@ int groups_admit(struct groups *g, uint64_t id, const char *name, enum mode want
         if (r < 0)
                 return r;
         if (g->taken && g->id == id)
-                return fail(reterr, -EEXIST, "%s is being profiled already", g->name);
+                return fail(reterr, -EEXIST, "%s is being profiled already.", g->name);
         if (busy(g))
-                return fail(reterr, -EBUSY, "%s is being profiled and this version measures one group at a time: stop it first",
-                        g->name);
+                return fail(reterr, -EBUSY,
+                        "%s is being profiled and this version measures one group at a time: stop it first.", g->name);
         shown = text_escape(name, strlen(name), SHOWN_MAX);
         if (!shown)
-                return fail(reterr, -ENOMEM, "out of memory");
+                return fail(reterr, -ENOMEM, "Out of memory.");
         *ret_replaced = g->taken ? g->id : 0;
         free(g->name);
         *g = (struct groups){.mode = g->mode, .taken = true, .id = id, .name = shown};
@@ -101,7 +101,7 @@ int groups_set_mode(struct groups *g, enum mode mode, char **reterr) {
                 return fail(reterr, -EOPNOTSUPP, NO_MULTI);
         case _MODE_MAX:
         default:
-                return fail(reterr, -EINVAL, "that is no mode");
+                return fail(reterr, -EINVAL, "That is no mode.");
         }
 }
 

@@ -39,7 +39,7 @@ static int start(char **reterr) {
         code = cgroup_init();
         if (code == 0)
                 return 0;
-        return fail(reterr, -ENOTSUP, "no cgroup hierarchy is mounted (libcgroup: %s)", cgroup_strerror(code));
+        return fail(reterr, -ENOTSUP, "No cgroup hierarchy is mounted (libcgroup: %s).", cgroup_strerror(code));
 }
 
 static int find_unified(bool *ret) {
@@ -69,9 +69,9 @@ int hierarchy_find(char **ret_mount, bool *ret_unified_too, char **reterr) {
                 return r;
         r = find_unified(&unified);
         if (r < 0)
-                return fail(reterr, r, "cannot read the table of mounts: %s", strerror(-r));
+                return fail(reterr, r, "Cannot read the table of mounts: %s.", strerror(-r));
         if (cgroup_get_subsys_mount_point("memory", &mount) != 0)
-                return fail(reterr, -ENOTSUP, "no cgroup hierarchy with the memory controller is mounted");
+                return fail(reterr, -ENOTSUP, "No cgroup hierarchy with the memory controller is mounted.");
         *ret_mount = mount;
         *ret_unified_too = unified;
         return 0;
@@ -98,7 +98,7 @@ int hierarchy_make(const char *path, char **reterr) {
                 return -ENOMEM;
         r = to_errno(cgroup_create_cgroup(group, 1));
         cgroup_free(&group);
-        return r < 0 ? fail(reterr, r, "the kernel refused to make a memory cgroup: %s", strerror(-r)) : 0;
+        return r < 0 ? fail(reterr, r, "The kernel refused to make a memory cgroup: %s.", strerror(-r)) : 0;
 }
 
 /* libcgroup 2.0 answers success when rmdir said EBUSY (measured), so the directory itself is asked. */

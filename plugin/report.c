@@ -3,6 +3,8 @@
  * Summaries, reports, lists and support as JSON. null means not measured, 0 means none; ids that can pass 2^53 are strings;
  * every string is escaped here, so what came from outside may be anything.
  */
+#include <time.h>
+
 #include "report.h"
 #include "text.h"
 
@@ -23,6 +25,13 @@ static json_t *id_string(uint64_t id) {
 
         snprintf(text, sizeof(text), "%llu", (unsigned long long)id);
         return json_string(text);
+}
+
+static int64_t now_us(void) {
+        struct timespec t;
+
+        clock_gettime(CLOCK_REALTIME, &t);
+        return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
 }
 
 /* ---- the head that every document has -------------------------------------------------------------------------------------
@@ -224,6 +233,7 @@ json_t *report_support(const struct support *s) {
         json_t *o = document("memcgprof.support", s->backend, s->alloc_tags);
         json_t *items = json_array();
 
+        set(o, "at_us", json_integer(now_us()));
         for (size_t i = 0; i < s->n_items; i++)
                 json_array_append_new(items, json_pack("{s:s, s:b, s:o}", "name", s->items[i].name, "available",
                                                      s->items[i].available, "reason", string_or_null(s->items[i].reason)));
@@ -242,6 +252,7 @@ json_t *report_list(const char *backend, const struct report_list_entry *entries
         json_t *o = document("memcgprof.list", backend, false);
         json_t *profiles = json_array();
 
+        set(o, "at_us", json_integer(now_us()));
         for (size_t i = 0; i < n; i++)
                 json_array_append_new(profiles, entry_json(&entries[i]));
         set(o, "profiles", profiles);

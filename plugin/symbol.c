@@ -342,24 +342,24 @@ static int load(struct symbols *s, const char *path, char **reterr) {
         int r;
 
         if (fd < 0)
-                return fail(reterr, -errno, "cannot open the kernel's symbol table %s: %s", path, strerror(errno));
+                return fail(reterr, -errno, "Cannot open the kernel's symbol table %s: %s.", path, strerror(errno));
         r = module_number(s, "", 0, &kernel);
         if (r < 0)
                 return r;
         r = read_lines(s, fd);
         if (r == -E2BIG)
-                return fail(reterr, r, "the kernel's symbol table %s is larger than any kernel's", path);
+                return fail(reterr, r, "The kernel's symbol table %s is larger than any kernel's.", path);
         if (r < 0)
-                return fail(reterr, r, "cannot read the kernel's symbol table %s: %s", path, strerror(-r));
+                return fail(reterr, r, "Cannot read the kernel's symbol table %s: %s.", path, strerror(-r));
         if (!s->text_seen)
-                return fail(reterr, -EINVAL, "%s names no function of the kernel", path);
+                return fail(reterr, -EINVAL, "%s names no function of the kernel.", path);
         if (!s->address_seen)
                 return fail(reterr, -EACCES,
-                        "the kernel hides its symbol addresses in %s: run as root with CAP_SYSLOG, or look at "
-                        "kernel.kptr_restrict",
+                        "The kernel hides its symbol addresses in %s: run as root with CAP_SYSLOG, or look at "
+                        "kernel.kptr_restrict.",
                         path);
         if (s->n == 0)
-                return fail(reterr, -EINVAL, "%s names no function of the kernel", path);
+                return fail(reterr, -EINVAL, "%s names no function of the kernel.", path);
         sort_and_unite(s);
         shrink(s);
         return 0;
@@ -370,7 +370,7 @@ int symbols_load(const char *path, struct symbols **ret, char **reterr) {
         int r;
 
         if (!s)
-                return fail(reterr, -ENOMEM, "out of memory");
+                return fail(reterr, -ENOMEM, "Out of memory.");
         s->sorted = true;
         r = load(s, path, reterr);
         if (r < 0)

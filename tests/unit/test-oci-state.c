@@ -249,7 +249,7 @@ static void test_annotations(void **state) {
         assert_string_equal(value + OCI_ANNOTATION_MAX - 4, "x...");
         free(TAKE(value));
         assert_int_equal(oci_state_annotation(s, "io.kubernetes.pod.namespace", &value), 1);
-        assert_string_equal(value, "a\\x0ab\\xef\\xbf\\xbe\\xc2\\x9b\\\\x41");
+        assert_string_equal(value, "a\nb\xef\xbf\xbe\xc2\x9b\\x41");
         free(TAKE(value));
         assert_int_equal(oci_state_annotation(s, "io.kubernetes.container.name", &value), 1);
         assert_string_equal(value, "gr\xc3\xbcn");
