@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Who is it: which group a task's memory belongs to, and whether it is the task at all that runs.
+ *
+ * Invariants: the way out for a task outside all groups is one table load by css id; what a table says of a css holds only with
+ * the css's serial number and in the epoch in which it was found out.
+ */
+#pragma once
+
+#include "kernel.bpf.h"
+#include "shared.h"
+
+#define INLINE static __always_inline
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* One access, in program order with the others: interrupts and other CPUs look on. x86-64 keeps the order of loads and of
+ * stores. */
+#define LOAD(x) (*(volatile typeof(x) *)&(x))
+#define STORE(x, v) (*(volatile typeof(x) *)&(x) = (v))
+
+u64 css_table[MP_CSS_IDS];  /* css id -> mp_css_entry: what that css was found to be in this epoch */
+u64 root_table[MP_CSS_IDS]; /* css id -> mp_css_entry: the roots of groups; user space writes it: the arm flag */
+u32 epoch;                  /* rises when root_table changes, so that older findings in css_table do not count */
+u64 losses[_MP_LOSSES];
+
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(map_flags, BPF_F_MMAPABLE);
+        __type(key, u32);
+        __type(value, struct mp_cpu);
+        __uint(max_entries, 1);
+} cpus SEC(".maps");
+
+INLINE struct mp_cpu *this_cpu(void) {
+        u32 index = bpf_get_smp_processor_id();
+
+        return bpf_map_lookup_elem(&cpus, &index);
+}
+
+INLINE void lose(enum mp_loss cause) {
+        __sync_fetch_and_add(&losses[cause], 1);
+}
+
+/* Fibonacci hashing: addresses differ in few middle bits; the upper half of the product depends on all of them. */
+INLINE u64 mix(u64 x) {
+        return (x * 0x9e3779b97f4a7c15ULL) >> 32;
+}
+
+/* Walks up from a css that is new to this epoch and remembers what it found. Returns group + 1, or 0. */
+static __noinline u32 resolve(u64 *state) {
+        struct task_struct *task = bpf_get_current_task_btf();
+        u32 now = LOAD(epoch), group1 = 0;
+        struct cgroup_subsys_state *css, *c;
+
+        css = task->active_memcg ? &task->active_memcg->css
+                                 : task->cgroups->subsys[bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id)];
+        c = css;
+        for (int level = 0; level < 64 && c; level++) { /* deeper nesting than 64 is taken for no member */
+                u64 entry = root_table[(u32)c->id & (MP_CSS_IDS - 1)];
+
+                if (entry && entry >> 24 == (c->serial_nr & MP_SERIAL_MASK)) {
+                        group1 = mp_css_group1(entry);
+                        break;
+                }
+                c = c->parent;
+        }
+        if ((u32)css->id < MP_CSS_IDS)
+                css_table[(u32)css->id & (MP_CSS_IDS - 1)] = mp_css_entry(css->serial_nr, now, group1);
+        else
+                lose(MP_LOSS_GROUP_LOOKUPS);
+        *state = now;
+        return group1;
+}
+
+/* The group of the memcg that pays for what this task allocates now (active_memcg first), + 1; 0: none. */
+INLINE u32 member(struct task_struct *task) {
+        struct cgroup_subsys_state *css;
+        u64 entry, unused;
+
+        if (UNLIKELY(task->active_memcg))
+                css = &task->active_memcg->css;
+        else
+                css = task->cgroups->subsys[bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id)];
+        entry = css_table[(u32)css->id & (MP_CSS_IDS - 1)];
+        if (LIKELY(entry >> 16 == ((css->serial_nr & MP_SERIAL_MASK) << 8 | (epoch & 0xff))))
+                return mp_css_group1(entry);
+        return resolve(&unused);
+}
+
+/*
+ * True in task context. The program's context lies on the stack that the kernel runs on. An interrupt out of the kernel has a
+ * stack of its own on x86-64; one out of user mode stays on the task's, and so do the softirqs on its way out: those are marked
+ * by their tracepoints. (A hard interrupt out of user mode that allocates by itself is taken for the task.) ksoftirqd runs
+ * softirqs as a task, and is in no container.
+ */
+INLINE bool in_task(void *ctx, struct task_struct *task, bool raw) {
+        u64 depth = ON_STACK(raw, task, ctx);
+        struct mp_cpu *cpu;
+
+        if (depth >= thread_bytes)
+                return false;
+        cpu = this_cpu();
+        return cpu && !LOAD(cpu->in_softirq);
+}
+
+INLINE int mark_softirq(u64 running) {
+        struct mp_cpu *cpu = this_cpu();
+
+        if (cpu)
+                STORE(cpu->in_softirq, running);
+        return 0;
+}

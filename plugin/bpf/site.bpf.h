@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Where allocations are counted: sites, the stacks that name some of them, and the counters of both.
+ *
+ * Invariants: a site's index is its slot; a counter has one writing program (a program never nests in itself on a CPU), or is
+ * atomic; what finds no room for its name is counted all the same, on a catch-all.
+ */
+#pragma once
+
+#include "member.bpf.h"
+
+/* Sizes of the tables, powers of two minus one; written before loading. */
+const volatile u32 site_mask;
+const volatile u32 stack_mask;
+
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(map_flags, BPF_F_MMAPABLE);
+        __type(key, u32);
+        __type(value, struct mp_site);
+        __uint(max_entries, 1);
+} sites SEC(".maps");
+
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(map_flags, BPF_F_MMAPABLE);
+        __type(key, u32);
+        __type(value, struct mp_stack);
+        __uint(max_entries, 1);
+} stacks SEC(".maps");
+
+/* [cpu][slot] */
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(map_flags, BPF_F_MMAPABLE);
+        __type(key, u32);
+        __type(value, struct mp_counts);
+        __uint(max_entries, 1);
+} counts SEC(".maps");
+
+/* [slot] */
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(map_flags, BPF_F_MMAPABLE);
+        __type(key, u32);
+        __type(value, struct mp_rare);
+        __uint(max_entries, 1);
+} rare SEC(".maps");
+
+/* [cpu][group] */
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(map_flags, BPF_F_MMAPABLE);
+        __type(key, u32);
+        __type(value, struct mp_group_counts);
+        __uint(max_entries, 1);
+} group_counts SEC(".maps");
+
+INLINE struct mp_counts *counts_of(u32 slot) {
+        u32 index = bpf_get_smp_processor_id() * (site_mask + 1 + MP_CATCH_ALL) + slot;
+
+        return bpf_map_lookup_elem(&counts, &index);
+}
+
+INLINE struct mp_group_counts *group_counts_of(u32 group) {
+        u32 index = bpf_get_smp_processor_id() * MP_GROUPS + group;
+
+        return bpf_map_lookup_elem(&group_counts, &index);
+}
+
+INLINE u32 catch_all(u64 tag) {
+        return site_mask + 1 + mp_catch_all(mp_tag_group(tag), mp_tag_source(tag), mp_tag_charged(tag));
+}
+
+/* Makes a site, or finds it away from its first place; the catch-all when there is no room near it. */
+static __noinline u32 slot_made(u64 id, u64 tag, u64 at) {
+        for (u32 i = 0; i < MP_PROBES; i++) {
+                u32 index = (at + i) & site_mask;
+                struct mp_site *site = bpf_map_lookup_elem(&sites, &index);
+                u64 found;
+
+                if (!site)
+                        break;
+                found = LOAD(site->tag);
+                if (found == tag && LOAD(site->id) == id)
+                        return index;
+                /* Two CPUs may make the same site in two slots; user space adds them up. */
+                if (!found && __sync_val_compare_and_swap(&site->tag, 0, MP_BUSY) == 0) {
+                        STORE(site->id, id);
+                        STORE(site->tag, tag);
+                        return index;
+                }
+        }
+        lose(MP_LOSS_SITES_FULL);
+        return catch_all(tag);
+}
+
+INLINE u32 slot_of(u64 id, u32 group, u32 source, u32 charged) {
+        u64 tag = mp_tag(group, source, charged), at = mix(id + (tag << 40));
+        u32 index = at & site_mask;
+        struct mp_site *site = bpf_map_lookup_elem(&sites, &index);
+
+        if (LIKELY(site && LOAD(site->tag) == tag && LOAD(site->id) == id))
+                return index;
+        return slot_made(id, tag, at);
+}
+
+INLINE void count_allocation(u32 slot, u64 bytes, u64 calls) {
+        struct mp_counts *c = counts_of(slot);
+
+        if (!c)
+                return;
+        c->allocated_bytes += bytes;
+        c->allocated_calls += calls;
+}
+
+INLINE u64 hash_frames(const u64 *frames, u32 n) {
+        u64 hash = n;
+
+        for (u32 i = 0; i < MP_FRAMES; i++)
+                if (i < n)
+                        hash = (hash + frames[i]) * 0x9e3779b97f4a7c15ULL, hash ^= hash >> 32;
+        return hash ? hash : 1;
+}
+
+INLINE bool same_frames(const struct mp_stack *stack, const u64 *frames, u32 n) {
+        u64 differ = stack->n ^ n;
+
+        for (u32 i = 0; i < MP_FRAMES; i++)
+                if (i < n)
+                        differ |= stack->frames[i] ^ frames[i];
+        return !differ;
+}
+
+/* Frames that are always there and say nothing: this function, its program, bpf_trace_runN. */
+#define OWN_FRAMES 3
+
+/* 1 + the stack's index in the table, or 0: booked on the catch-all, and counted. */
+static __noinline u64 stack_id(void *ctx) {
+        u64 frames[MP_FRAMES] = {};
+        long bytes = bpf_get_stack(ctx, frames, sizeof(frames), OWN_FRAMES);
+        u32 n = (u64)bytes / sizeof(u64);
+        u64 hash;
+
+        if (bytes <= 0) {
+                lose(MP_LOSS_STACK_ERRORS);
+                return 0;
+        }
+        hash = hash_frames(frames, n);
+        for (u32 i = 0; i < MP_PROBES; i++) {
+                u32 index = (hash + i) & stack_mask;
+                struct mp_stack *stack = bpf_map_lookup_elem(&stacks, &index);
+                u64 found;
+
+                if (!stack)
+                        return 0;
+                found = LOAD(stack->hash);
+                if (found == hash) {
+                        if (LIKELY(same_frames(stack, frames, n)))
+                                return 1 + index;
+                        lose(MP_LOSS_STACK_MIXED);
+                        return 0;
+                }
+                if (!found && __sync_val_compare_and_swap(&stack->hash, 0, MP_BUSY) == 0) {
+                        stack->n = n;
+                        __builtin_memcpy(stack->frames, frames, sizeof(frames));
+                        asm volatile("" ::: "memory");
+                        STORE(stack->hash, hash);
+                        return 1 + index;
+                }
+        }
+        lose(MP_LOSS_STACKS_FULL);
+        return 0;
+}
