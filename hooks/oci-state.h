@@ -48,5 +48,6 @@ bool oci_state_is_sandbox(const struct oci_state *s);
 /* The bundle's directory, or NULL when it says nothing usable. */
 const char *oci_state_bundle(const struct oci_state *s);
 
-/* The value of an annotation, cut to OCI_ANNOTATION_MAX: 1 when it is there and a string, 0 when not. Valid UTF-8, but anything else. */
+/* The value of an annotation, cut to OCI_ANNOTATION_MAX: 1 when it is there and a string, 0 when not. Valid UTF-8, but anything
+ * else. */
 int oci_state_annotation(const struct oci_state *s, const char *key, char **ret);

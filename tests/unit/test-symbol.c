@@ -118,7 +118,7 @@ static void says_what_is_wrong(void **state) {
         refuses("hidden", -EACCES, "kptr_restrict");
         refuses("no-text", -EINVAL, "names no function");
         refuses("empty", -EINVAL, "names no function");
-        refuses("there-is-no-such-file", -ENOENT, "cannot open");
+        refuses("there-is-no-such-file", -ENOENT, "Cannot open");
 }
 
 /* Names up to 511 long are taken, longer ones passed over, wherever they fall on the reader's buffer. */
