@@ -117,51 +117,7 @@ void engine_clean(struct engine *e) {
         e->tracker->ops->clean(e->tracker);
 }
 
-/* ---- label and state ------------------------------------------------------------------------------------------------------
- */
-
-void profile_label_done(struct profile_label *l) {
-        free(l->id);
-        free(l->pod_namespace);
-        free(l->pod_name);
-        free(l->pod_uid);
-        free(l->container_name);
-        free(l->image);
-        *l = (struct profile_label){};
-}
-
-static int copy_string(const char *from, char **to) {
-        *to = from ? strdup(from) : NULL;
-        return from && !*to ? -ENOMEM : 0;
-}
-
-static int copy_label(const struct profile_label *from, struct profile_label *to) {
-        struct profile_label l = *from;
-        int r = 0;
-
-        r |= copy_string(from->id, &l.id);
-        r |= copy_string(from->pod_namespace, &l.pod_namespace);
-        r |= copy_string(from->pod_name, &l.pod_name);
-        r |= copy_string(from->pod_uid, &l.pod_uid);
-        r |= copy_string(from->container_name, &l.container_name);
-        r |= copy_string(from->image, &l.image);
-        if (r) {
-                profile_label_done(&l);
-                return -ENOMEM;
-        }
-        *to = l;
-        return 0;
-}
-
-const char *profile_state_to_string(enum profile_state s) {
-        static const char *const names[] = {[PROFILE_WAITING] = "waiting",
-                [PROFILE_ACTIVE] = "active",
-                [PROFILE_SUSPENDED] = "suspended",
-                [PROFILE_ENDED] = "ended",
-                [PROFILE_FAILED] = "failed"};
-
-        return names[s];
-}
+/* ---- what it is --------------------------------------------------------------------------------------------------------- */
 
 const struct cgroup *profile_cgroup(const struct profile *p) {
         return p->cgroup;
@@ -500,7 +456,7 @@ static int fill_head(struct profile *p, struct summary *s) {
         s->started_us = p->started_us;
         s->reset_us = p->reset_us;
         s->at_us = now_us(CLOCK_REALTIME);
-        return s->cgroup ? copy_label(&p->label, &s->label) : -ENOMEM;
+        return s->cgroup ? profile_label_copy(&p->label, &s->label) : -ENOMEM;
 }
 
 static void judge(struct summary *s, const struct measures *m) {

@@ -8,7 +8,7 @@
 #pragma once
 
 #include "group.h"
-#include "kernel.h"
+#include "label.h"
 #include "memcg.h"
 #include "tracker.h"
 
@@ -26,24 +26,6 @@ const struct cgroup_root *engine_cgroups(const struct engine *e);
 struct groups *engine_groups(const struct engine *e);
 const char *engine_backend(const struct engine *e);
 void engine_clean(struct engine *e); /* for idle moments; see tracker_ops.clean */
-
-/* Everything about a profile that the measurement itself does not know; shown in documents. Strings are owned, NULL: not known.
- */
-struct profile_label {
-        const char *kind; /* "container", "cgroup", "pid", "run" */
-        char *id;
-        const char *started_by; /* "hook", "unit", "xattr", "bus", "cli" */
-        bool from_start;        /* no instruction of the container ran before profiling was on */
-        char *pod_namespace, *pod_name, *pod_uid, *container_name, *image;
-        struct spec spec; /* as asked */
-        struct spec_gap gaps[2 * SPEC_GAPS_MAX];
-        size_t n_gaps;
-};
-
-void profile_label_done(struct profile_label *l);
-
-enum profile_state { PROFILE_WAITING, PROFILE_ACTIVE, PROFILE_SUSPENDED, PROFILE_ENDED, PROFILE_FAILED };
-const char *profile_state_to_string(enum profile_state s);
 
 /*
  * Starts to measure `cgroup`; takes cgroup over and moves the contents of `label` in, both on success only. Group admission has

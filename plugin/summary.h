@@ -6,7 +6,9 @@
 #pragma once
 
 #include "filter.h"
-#include "profile.h"
+#include "label.h"
+#include "memcg.h"
+#include "tracker.h"
 
 struct row {
         char *key;      /* "function+0xOFF[module]", or the group's name when grouped */
