@@ -211,7 +211,7 @@ static char *explained_text(const json_t *reconcile) {
 /* The account: what the memcg itself counted against what the rows explain. */
 static void page_account(struct page *p, const json_t *document) {
         const json_t *reconcile = get(document, "reconcile");
-        int64_t before = integer(get(document, "totals"), "freed_unmatched");
+        int64_t before = integer(reconcile, "freed_unmatched");
         _cleanup_free_ char *source = table_text(reconcile, "source"), *growth = signed_member(reconcile, "growth_bytes"),
                             *rest = signed_member(reconcile, "unattributed"),
                             *slack = table_member_size(reconcile, "slack_bytes");

@@ -37,6 +37,13 @@ struct measures {
         int64_t lost[_LOSS_MAX];
 };
 
+/* The events' side of the account. */
+struct explanation {
+        bool known;
+        int64_t charged; /* live kernel bytes */
+        int64_t freed_unmatched;
+};
+
 struct profile {
         struct engine *engine;
         struct cgroup *cgroup;
@@ -47,6 +54,7 @@ struct profile {
         struct memcg_counters baseline, last; /* last: latest good reading */
         int64_t baseline_drift;               /* between the readings around the moment of arming */
         bool gone;                            /* `last` is final */
+        struct explanation noted;             /* what the sites explained when `last` was read by profile_note_counters() */
         struct measures base;                 /* at the last reset; empty before */
 };
 
@@ -191,7 +199,7 @@ struct profile *profile_free(struct profile *p) {
         return NULL;
 }
 
-int profile_note_counters(struct profile *p) {
+static int read_counters(struct profile *p) {
         struct memcg_counters c;
         int r;
 
@@ -204,12 +212,6 @@ int profile_note_counters(struct profile *p) {
         }
         p->last = c;
         return 0;
-}
-
-void profile_mark_ended(struct profile *p) {
-        (void)profile_note_counters(p);
-        p->gone = true;
-        p->state = PROFILE_ENDED;
 }
 
 /* ---- measuring ------------------------------------------------------------------------------------------------------------
@@ -329,6 +331,41 @@ static void subtract_base(struct measures *m, const struct measures *base) {
                 m->lost[i] -= base->lost[i];
 }
 
+static int64_t live_bytes(const struct tracker_counts *c) {
+        return c->allocated_bytes - c->freed_bytes - c->written_off_bytes - c->untracked_bytes;
+}
+
+static struct explanation explain(const struct measures *m) {
+        struct explanation e = {.known = true, .freed_unmatched = m->freed_unmatched};
+
+        for (size_t i = 0; i < m->n; i++)
+                if (m->items[i].charged && m->items[i].type != TYPE_USER)
+                        e.charged += live_bytes(&m->items[i].counts);
+        return e;
+}
+
+int profile_note_counters(struct profile *p) {
+        struct measures m;
+        int r;
+
+        r = read_counters(p);
+        if (r < 0)
+                return r;
+        r = measure(p, &m);
+        if (r < 0)
+                return r;
+        subtract_base(&m, &p->base);
+        p->noted = explain(&m);
+        free(m.items);
+        return 0;
+}
+
+void profile_mark_ended(struct profile *p) {
+        (void)profile_note_counters(p);
+        p->gone = true;
+        p->state = PROFILE_ENDED;
+}
+
 int profile_reset(struct profile *p) {
         struct measures m;
         int r;
@@ -338,7 +375,7 @@ int profile_reset(struct profile *p) {
         r = measure(p, &m);
         if (r < 0)
                 return r;
-        r = profile_note_counters(p);
+        r = read_counters(p);
         if (r < 0) {
                 free(m.items);
                 return r;
@@ -346,6 +383,7 @@ int profile_reset(struct profile *p) {
         free(p->base.items);
         p->base = m;
         p->baseline = p->last;
+        p->noted = (struct explanation){};
         p->baseline_drift = 0;
         p->reset_us = now_us(CLOCK_REALTIME);
         return 0;
@@ -353,10 +391,6 @@ int profile_reset(struct profile *p) {
 
 /* ---- summary --------------------------------------------------------------------------------------------------------------
  */
-
-static int64_t live_bytes(const struct tracker_counts *c) {
-        return c->allocated_bytes - c->freed_bytes - c->written_off_bytes - c->untracked_bytes;
-}
 
 static int fill_row(const struct measure *m, struct row *row) {
         const char *function = m->symbol.name, *module = m->symbol.module ?: "";
@@ -433,18 +467,22 @@ static int64_t slack(const struct profile *p, int64_t drift) {
         return drift + p->baseline_drift + pages * page;
 }
 
+/* Both sides of one moment: when the memcg is gone, what the sites explained when it was last read. */
 static void reconcile(struct profile *p, struct summary *s, const struct memcg_counters *before) {
+        bool noted = p->gone && p->noted.known;
+
         s->source = memcg_source(p->cgroup);
         s->frozen = p->gone;
         s->baseline = p->baseline;
         s->now = p->last;
         s->growth_known = memcg_knows(&p->baseline, MEMCG_KERNEL) && memcg_knows(&p->last, MEMCG_KERNEL);
-        s->explained_bytes = s->charged.kernel_bytes;
+        s->explained_bytes = noted ? p->noted.charged : s->charged.kernel_bytes;
+        s->explained_unmatched = noted ? p->noted.freed_unmatched : s->freed_unmatched;
         s->slack_bytes = slack(p, llabs(kernel_of(&p->last) - kernel_of(before)));
         if (!s->growth_known)
                 return;
         s->growth_bytes = kernel_of(&p->last) - kernel_of(&p->baseline);
-        s->unattributed = s->growth_bytes - s->explained_bytes + s->freed_unmatched;
+        s->unattributed = s->growth_bytes - s->explained_bytes + s->explained_unmatched;
 }
 
 static int fill_head(struct profile *p, struct summary *s) {
@@ -474,12 +512,12 @@ int profile_summary(struct profile *p, const struct filter *filter, struct summa
 
         if (!s)
                 return -ENOMEM;
-        (void)profile_note_counters(p);
+        (void)read_counters(p);
         before = p->last;
         r = measure(p, &m);
         if (r < 0)
                 return fail(reterr, r, "The counters of the profile cannot be read: %s.", strerror(-r));
-        (void)profile_note_counters(p);
+        (void)read_counters(p);
         subtract_base(&m, &p->base);
         s->live_known = true;
         add_totals(&m, s);

@@ -41,7 +41,10 @@ const struct cgroup *profile_cgroup(const struct profile *p);
 struct profile_label *profile_label(struct profile *p); /* may be changed by the owner */
 enum profile_state profile_state(const struct profile *p);
 
-/* Reads the memcg's counters now, so that they are there when the cgroup is gone. -ENODEV when it already is. */
+/*
+ * Reads the memcg's counters and what the sites explain of them, so that both are there of one moment when the cgroup is gone.
+ * -ENODEV when it already is.
+ */
 int profile_note_counters(struct profile *p);
 
 /* The container or cgroup has ended: state `ended`, counters of the memcg frozen at their last reading; counting goes on. */

@@ -133,13 +133,13 @@ static json_t *reconcile_json(const struct summary *s) {
         bool measurable = known && llabs(s->growth_bytes) > s->slack_bytes;
         double ratio = measurable ? (double)s->explained_bytes / (double)s->growth_bytes : 0;
 
-        return json_pack("{s:s, s:b, s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:{s:o, s:o}}", "source", s->source, "frozen",
+        return json_pack("{s:s, s:b, s:I, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:{s:o, s:o}}", "source", s->source, "frozen",
                 s->frozen, "at_us", (json_int_t)s->now.at_us, "counters", counters_json(&s->now), "growth_bytes",
                 integer_or_null(s->growth_known, s->growth_bytes), "explained_bytes",
-                integer_or_null(s->live_known, s->explained_bytes), "explained_ratio",
-                measurable ? json_real(ratio) : json_null(), "unattributed", integer_or_null(known, s->unattributed),
-                "slack_bytes", (json_int_t)s->slack_bytes, "billed_only", "sock", growth_json(s, MEMCG_SOCK), "zswap",
-                growth_json(s, MEMCG_ZSWAP));
+                integer_or_null(s->live_known, s->explained_bytes), "freed_unmatched", (json_int_t)s->explained_unmatched,
+                "explained_ratio", measurable ? json_real(ratio) : json_null(), "unattributed",
+                integer_or_null(known, s->unattributed), "slack_bytes", (json_int_t)s->slack_bytes, "billed_only", "sock",
+                growth_json(s, MEMCG_SOCK), "zswap", growth_json(s, MEMCG_ZSWAP));
 }
 
 static void set(json_t *o, const char *name, json_t *value) {

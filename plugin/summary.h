@@ -58,7 +58,7 @@ struct summary {
         const char *source;
         bool frozen; /* the cgroup is gone: `now` is the last reading before */
         struct memcg_counters baseline, now;
-        int64_t growth_bytes, explained_bytes, unattributed, slack_bytes;
+        int64_t growth_bytes, explained_bytes, explained_unmatched, unattributed, slack_bytes; /* of the moment of `now` */
         bool growth_known;
 
         struct filter filter; /* as applied */

@@ -86,7 +86,7 @@ def identity(document):
     totals, account = document.get("totals"), document.get("reconcile")
     if not isinstance(totals, dict) or not isinstance(account, dict):
         return []
-    said = [account.get("growth_bytes"), account.get("explained_bytes"), totals.get("freed_unmatched"), account.get("unattributed")]
+    said = [account.get("growth_bytes"), account.get("explained_bytes"), account.get("freed_unmatched"), account.get("unattributed")]
     if not all(isinstance(v, int) for v in said):
         return []
     growth, explained, unmatched, unattributed = said
