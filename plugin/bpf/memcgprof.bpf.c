@@ -216,7 +216,8 @@ INLINE void user_page(void *ctx, u64 key, u32 order, u32 group) {
 
         if (g)
                 g->user_bytes += PAGE_BYTES << order;
-        odds = &sample[order];
+        asm volatile("" : "+r"(order)); /* in range already, but 6.1 forgets that over a spill, and clang drops the mask */
+        odds = &sample[order & (MP_SAMPLES - 1)];
         if (LIKELY(bpf_get_prandom_u32() > odds->threshold))
                 return;
         id = stack_id(ctx);
