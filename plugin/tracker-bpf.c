@@ -668,7 +668,6 @@ static void read_group_counts(struct tracker_bpf *t, unsigned group, struct trac
 
                 for (unsigned source = 0; source < _MP_SOURCES; source++)
                         sample->irq_bytes += (int64_t)READ(g->irq_bytes[source]);
-                sample->user_bytes += (int64_t)READ(g->user_bytes);
                 sample->freed_unmatched_bytes += (int64_t)(READ(g->unmatched_cache_bytes) + READ(g->unmatched_kfree_bytes) +
                                                            READ(g->unmatched_page_bytes));
         }

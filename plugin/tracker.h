@@ -58,7 +58,6 @@ struct tracker_sample {
         size_t n_rows;
         int64_t irq_bytes;             /* allocated by interrupts that hit a member task: nobody's */
         int64_t freed_unmatched_bytes; /* charged memory from before the baseline that was freed since */
-        int64_t user_bytes;            /* exact sum of user page allocations, sampled or not */
         int64_t lost[_LOSS_MAX];       /* since the group began */
 };
 

@@ -48,7 +48,7 @@ INLINE u64 mix(u64 x) {
 }
 
 /* Walks up from a css that is new to this epoch and remembers what it found. Returns group + 1, or 0. */
-static __noinline u32 resolve(u64 *state) {
+static __noinline u32 resolve(void) {
         struct task_struct *task = bpf_get_current_task_btf();
         u32 now = LOAD(epoch), group1 = 0;
         struct cgroup_subsys_state *css, *c;
@@ -69,14 +69,13 @@ static __noinline u32 resolve(u64 *state) {
                 css_table[(u32)css->id & (MP_CSS_IDS - 1)] = mp_css_entry(css->serial_nr, now, group1);
         else
                 lose(MP_LOSS_GROUP_LOOKUPS);
-        *state = now;
         return group1;
 }
 
 /* The group of the memcg that pays for what this task allocates now (active_memcg first), + 1; 0: none. */
 INLINE u32 member(struct task_struct *task) {
         struct cgroup_subsys_state *css;
-        u64 entry, unused;
+        u64 entry;
 
         if (UNLIKELY(task->active_memcg))
                 css = &task->active_memcg->css;
@@ -85,7 +84,7 @@ INLINE u32 member(struct task_struct *task) {
         entry = css_table[(u32)css->id & (MP_CSS_IDS - 1)];
         if (LIKELY(entry >> 16 == ((css->serial_nr & MP_SERIAL_MASK) << 8 | (epoch & 0xff))))
                 return mp_css_group1(entry);
-        return resolve(&unused);
+        return resolve();
 }
 
 /*

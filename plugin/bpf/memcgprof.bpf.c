@@ -208,14 +208,11 @@ u64 page_origin __attribute__((aligned(64)));
 #define PAGE_KEY(raw, page) (((raw) ? (u64)(page) : (u64)(page) - (u64)&page_origin) | MP_KIND_PAGE)
 
 INLINE void user_page(void *ctx, u64 key, u32 order, u32 group) {
-        struct mp_group_counts *g = group_counts_of(group);
         const volatile struct mp_sample *odds;
         struct mp_counts *c;
         u32 slot;
         u64 id;
 
-        if (g)
-                g->user_bytes += PAGE_BYTES << order;
         asm volatile("" : "+r"(order)); /* in range already, but 6.1 forgets that over a spill, and clang drops the mask */
         odds = &sample[order & (MP_SAMPLES - 1)];
         if (LIKELY(bpf_get_prandom_u32() > odds->threshold))

@@ -104,11 +104,10 @@ struct mp_rare {
 /* Per group and CPU, one writing program each. */
 struct mp_group_counts {
         __u64 irq_bytes[_MP_SOURCES];
-        __u64 user_bytes;            /* exact */
         __u64 unmatched_cache_bytes; /* by kmem_cache_free */
         __u64 unmatched_kfree_bytes; /* by kfree */
         __u64 unmatched_page_bytes;  /* by mm_page_free */
-        __u64 pad[7];
+        __u64 pad[8];
 };
 
 /* What is going on on a CPU: one cache line. */

@@ -110,7 +110,6 @@ static int fake_read(struct tracker *t, unsigned group, struct tracker_sample *r
                 r = read_rows(script, &sample);
         sample.irq_bytes = number(script, "irq_bytes", 0);
         sample.freed_unmatched_bytes = number(script, "freed_unmatched_bytes", 0);
-        sample.user_bytes = number(script, "user_bytes", 0);
         for (enum loss l = 0; l < _LOSS_MAX; l++)
                 sample.lost[l] = number(json_object_get(script, "lost"), loss_name(l), 0);
         json_decref(script);

@@ -8,7 +8,7 @@
  *   rows                      [{type, charged, live_known, estimated, frames: ["0x...", ...], allocated: [bytes, calls], freed,
  *                             written_off, untracked, error_bytes, repeat, step}]; repeat makes that many rows, each `step`
  *                             bytes further on in its innermost frame
- *   irq_bytes, freed_unmatched_bytes, user_bytes, lost: {name: n}
+ *   irq_bytes, freed_unmatched_bytes, lost: {name: n}
  */
 #pragma once
 
