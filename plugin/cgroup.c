@@ -172,7 +172,7 @@ static int adopt(const struct cgroup_root *root, int *fd, char **path, struct cg
         return 0;
 }
 
-/* Opens a normalized path that is not the root. `shown` is the same, fit for people. */
+/* Opens a normalized path. `shown` is the same, fit for people. */
 static int open_normalized(
         const struct cgroup_root *root, char **path, const char *shown, bool need_memory, struct cgroup **ret, char **reterr) {
         _cleanup_close_ int mount = -1, fd = -1;
@@ -181,7 +181,7 @@ static int open_normalized(
         mount = open_mount(root->mount);
         if (mount < 0)
                 return explain_open(root, shown, mount, reterr);
-        fd = open_beneath(mount, *path + 1);
+        fd = open_beneath(mount, streq(*path, "/") ? "." : *path + 1);
         if (fd < 0)
                 return explain_open(root, shown, fd, reterr);
         version = cgroup_version(fd);
@@ -215,6 +215,20 @@ int cgroup_open(const struct cgroup_root *root, const char *path, struct cgroup 
                 return fail(reterr, -EINVAL,
                         "The root cgroup is the whole machine and no group: ask for the target `host` instead.");
         return open_normalized(root, &normal, shown, true, ret, reterr);
+}
+
+int cgroup_open_host(const struct cgroup_root *root, struct cgroup **ret, char **reterr) {
+        _cleanup_free_ char *path = strdup("/");
+
+        return path ? open_normalized(root, &path, "/", false, ret, reterr) : -ENOMEM;
+}
+
+bool cgroup_is_below(const struct cgroup *inner, const struct cgroup *outer) {
+        size_t n = strlen(outer->path);
+
+        if (cgroup_is_host(outer))
+                return !cgroup_is_host(inner);
+        return strncmp(inner->path, outer->path, n) == 0 && inner->path[n] == '/';
 }
 
 /*

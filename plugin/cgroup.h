@@ -3,8 +3,9 @@
  * Memory cgroups as directories: where the memory controller's hierarchy is mounted (v1, hybrid or v2; libcgroup tells), and
  * how a path, a process or a container id becomes one directory in it.
  *
- * Invariants: a path here is relative to the memory hierarchy's root and begins with "/"; the root itself is never a struct
- * cgroup. An id is the directory's inode, which is the kernel's kn->id in that hierarchy on 64-bit machines.
+ * Invariants: a path here is relative to the memory hierarchy's root and begins with "/"; the root is a
+ * struct cgroup for the host's profile only. An id is the directory's inode, which is the kernel's kn->id in that hierarchy on
+ * 64-bit machines.
  */
 #pragma once
 
@@ -39,6 +40,16 @@ struct cgroup {
  * (on v2 an ancestor is charged then). Each with a sentence.
  */
 int cgroup_open(const struct cgroup_root *root, const char *path, struct cgroup **ret, char **reterr);
+/* The root of the hierarchy: the whole machine, path "/". Only for the host's profile. */
+int cgroup_open_host(const struct cgroup_root *root, struct cgroup **ret, char **reterr);
+
+static inline bool cgroup_is_host(const struct cgroup *c) {
+        return streq(c->path, "/");
+}
+
+/* True when `inner` lies strictly below `outer`; everything but the host itself lies below the host. By path. */
+bool cgroup_is_below(const struct cgroup *inner, const struct cgroup *outer);
+
 /* Under another name for the linker: libcgroup exports a cgroup_free too, and calls it, so ours must not take its place. */
 struct cgroup *cgroup_free(struct cgroup *c) __asm__("memcgprof_cgroup_free");
 DEFINE_CLEANUP(struct cgroup, cgroup_free)

@@ -4,8 +4,8 @@
  */
 #include <time.h>
 
+#include "measure.h"
 #include "profile.h"
-#include "site.h"
 #include "summary.h"
 
 /* A symbol that is not in the table may belong to a module that was loaded since: look again, but not all the time. */
@@ -18,23 +18,6 @@ struct engine {
         struct symbols *symbols; /* NULL: not readable */
         char *kallsyms;
         int64_t loaded_us;
-};
-
-/* What the tracker counted for one site; `address` and type and charged identify it. */
-struct measure {
-        uint64_t address; /* of the naming function + offset; 0: not known */
-        enum site_type type;
-        bool charged, live_known, estimated;
-        struct symbol symbol;
-        struct tracker_counts counts;
-        int64_t error_bytes;
-};
-
-struct measures {
-        struct measure *items; /* sorted by compare_measures() */
-        size_t n;
-        int64_t irq_bytes, freed_unmatched;
-        int64_t lost[_LOSS_MAX];
 };
 
 /* The events' side of the account. */
@@ -152,13 +135,14 @@ static int64_t kernel_of(const struct memcg_counters *c) {
 /* Arms the group between two readings of the memcg: the truth's baseline lies between them. */
 static int arm(struct profile *p, char **reterr) {
         struct tracker *t = p->engine->tracker;
+        struct tracker_wish wish = {};
         struct memcg_counters after;
         int r;
 
         r = memcg_read(p->cgroup, &p->baseline);
         if (r < 0)
                 return fail(reterr, r, "The counters of the cgroup %s cannot be read: %s.", p->cgroup->path, strerror(-r));
-        r = t->ops->begin(t, p->cgroup, &p->group, reterr);
+        r = t->ops->begin(t, p->cgroup, &wish, &p->group, reterr);
         if (r < 0)
                 return r;
         if (memcg_read(p->cgroup, &after) >= 0) {
@@ -217,131 +201,33 @@ static int read_counters(struct profile *p) {
 /* ---- measuring ------------------------------------------------------------------------------------------------------------
  */
 
-static int compare_measures(const void *a, const void *b) {
-        const struct measure *x = a, *y = b;
-
-        if (x->address != y->address)
-                return x->address < y->address ? -1 : 1;
-        if (x->type != y->type)
-                return x->type < y->type ? -1 : 1;
-        return (int)x->charged - (int)y->charged;
-}
-
-static void add_counts(struct tracker_counts *a, const struct tracker_counts *b, int sign) {
-        a->allocated_bytes += sign * b->allocated_bytes;
-        a->allocated_calls += sign * b->allocated_calls;
-        a->freed_bytes += sign * b->freed_bytes;
-        a->freed_calls += sign * b->freed_calls;
-        a->written_off_bytes += sign * b->written_off_bytes;
-        a->written_off_calls += sign * b->written_off_calls;
-        a->untracked_bytes += sign * b->untracked_bytes;
-        a->untracked_calls += sign * b->untracked_calls;
-}
-
-/* Variances add, so errors add by squares. */
-static int64_t add_errors(int64_t a, int64_t b) {
-        return (int64_t)__builtin_llround(__builtin_sqrt((double)a * (double)a + (double)b * (double)b));
-}
-
-static void merge_measures(struct measures *m) {
-        size_t n = 0;
-
-        qsort(m->items, m->n, sizeof(struct measure), compare_measures);
-        for (size_t i = 0; i < m->n; i++) {
-                struct measure *last = n > 0 ? &m->items[n - 1] : NULL;
-
-                if (!last || compare_measures(last, &m->items[i]) != 0) {
-                        m->items[n++] = m->items[i];
-                        continue;
-                }
-                add_counts(&last->counts, &m->items[i].counts, 1);
-                last->error_bytes = add_errors(last->error_bytes, m->items[i].error_bytes);
-                last->live_known = last->live_known && m->items[i].live_known;
-        }
-        m->n = n;
-}
-
-/* Resolves rows to measures; slab backing pages are left out, their objects are counted. Returns how many names were missing.
- */
-static size_t name_rows(const struct symbols *symbols, const struct tracker_sample *sample, struct measures *m) {
-        size_t missing = 0;
-
-        m->n = 0;
-        for (size_t i = 0; i < sample->n_rows; i++) {
-                const struct tracker_row *row = &sample->rows[i];
-                struct site site;
-
-                site_resolve(symbols, row->frames, row->n_frames, &site);
-                if (site.slab_backing && (row->type == TYPE_PAGE || row->type == TYPE_USER))
-                        continue;
-                if (!site.symbol.name && row->n_frames > 0)
-                        missing++;
-                m->items[m->n++] = (struct measure){
-                        .address = site.symbol.name ? site.symbol.start + site.symbol.offset : 0,
-                        .type = row->type,
-                        .charged = row->charged,
-                        .live_known = row->live_known,
-                        .estimated = row->estimated,
-                        .symbol = site.symbol,
-                        .counts = row->counts,
-                        .error_bytes = row->error_bytes,
-                };
-        }
-        merge_measures(m);
-        return missing;
-}
-
 /* Everything since the group began; symbols' names point into the engine's table. */
 static int measure(struct profile *p, struct measures *ret) {
         _cleanup_(tracker_sample_done) struct tracker_sample sample = {};
         struct engine *e = p->engine;
-        struct measures m = {};
+        struct measures m;
+        size_t missing;
         int r;
 
         r = e->tracker->ops->read(e->tracker, p->group, &sample);
         if (r < 0)
                 return r;
-        m.items = calloc(sample.n_rows + 1, sizeof(struct measure));
-        if (!m.items)
-                return -ENOMEM;
-        if (name_rows(e->symbols, &sample, &m) > 0 && now_us(CLOCK_MONOTONIC) - e->loaded_us > RELOAD_INTERVAL_US) {
+        r = measures_take(e->symbols, &sample, &m, &missing);
+        if (r < 0)
+                return r;
+        if (missing > 0 && now_us(CLOCK_MONOTONIC) - e->loaded_us > RELOAD_INTERVAL_US) {
+                measures_done(&m);
                 load_symbols(e);
-                (void)name_rows(e->symbols, &sample, &m);
+                r = measures_take(e->symbols, &sample, &m, &missing);
+                if (r < 0)
+                        return r;
         }
-        m.irq_bytes = sample.irq_bytes;
-        m.freed_unmatched = sample.freed_unmatched_bytes;
-        memcpy(m.lost, sample.lost, sizeof(m.lost));
         *ret = m;
         return 0;
 }
 
-/* Both sorted alike; a site of the base is always among the newer ones, unless it was renamed by a reload of symbols. */
-static void subtract_base(struct measures *m, const struct measures *base) {
-        for (size_t i = 0; i < base->n; i++) {
-                struct measure *found = bsearch(&base->items[i], m->items, m->n, sizeof(struct measure), compare_measures);
-
-                if (!found)
-                        continue;
-                add_counts(&found->counts, &base->items[i].counts, -1);
-                found->error_bytes = add_errors(found->error_bytes, base->items[i].error_bytes);
-        }
-        m->irq_bytes -= base->irq_bytes;
-        m->freed_unmatched -= base->freed_unmatched;
-        for (size_t i = 0; i < _LOSS_MAX; i++)
-                m->lost[i] -= base->lost[i];
-}
-
-static int64_t live_bytes(const struct tracker_counts *c) {
-        return c->allocated_bytes - c->freed_bytes - c->written_off_bytes - c->untracked_bytes;
-}
-
 static struct explanation explain(const struct measures *m) {
-        struct explanation e = {.known = true, .freed_unmatched = m->freed_unmatched};
-
-        for (size_t i = 0; i < m->n; i++)
-                if (m->items[i].charged && m->items[i].type != TYPE_USER)
-                        e.charged += live_bytes(&m->items[i].counts);
-        return e;
+        return (struct explanation){.known = true, .freed_unmatched = m->freed_unmatched, .charged = measures_explain(m)};
 }
 
 int profile_note_counters(struct profile *p) {
@@ -354,7 +240,7 @@ int profile_note_counters(struct profile *p) {
         r = measure(p, &m);
         if (r < 0)
                 return r;
-        subtract_base(&m, &p->base);
+        measures_subtract(&m, &p->base);
         p->noted = explain(&m);
         free(m.items);
         return 0;
@@ -418,7 +304,7 @@ static int fill_rows(const struct measures *m, struct summary *s) {
         for (size_t i = 0; i < m->n; i++) {
                 const struct tracker_counts *c = &m->items[i].counts;
 
-                if (!c->allocated_calls && !c->allocated_bytes && !live_bytes(c))
+                if (!c->allocated_calls && !c->allocated_bytes && !tracker_counts_live(c))
                         continue; /* nothing since the reset */
                 s->n_rows++;
                 if (fill_row(&m->items[i], &s->rows[s->n_rows - 1]) < 0)
@@ -434,9 +320,9 @@ static void add_totals(const struct measures *m, struct summary *s) {
 
                 if (item->type == TYPE_USER)
                         continue; /* sampled: the totals of user pages come from the memcg */
-                add_counts(&s->totals, &item->counts, 1);
-                lens->by_type[item->type] += live_bytes(&item->counts);
-                lens->kernel_bytes += live_bytes(&item->counts);
+                tracker_counts_add(&s->totals, &item->counts, 1);
+                lens->by_type[item->type] += tracker_counts_live(&item->counts);
+                lens->kernel_bytes += tracker_counts_live(&item->counts);
                 s->live_known = s->live_known && item->live_known;
         }
         for (enum site_type type = 0; type < _TYPE_MAX; type++)
@@ -518,7 +404,7 @@ int profile_summary(struct profile *p, const struct filter *filter, struct summa
         if (r < 0)
                 return fail(reterr, r, "The counters of the profile cannot be read: %s.", strerror(-r));
         (void)read_counters(p);
-        subtract_base(&m, &p->base);
+        measures_subtract(&m, &p->base);
         s->live_known = true;
         add_totals(&m, s);
         add_user_total(p, s);
@@ -544,13 +430,13 @@ int profile_totals(struct profile *p, struct profile_totals *ret) {
         r = measure(p, &m);
         if (r < 0)
                 return r;
-        subtract_base(&m, &p->base);
+        measures_subtract(&m, &p->base);
         for (size_t i = 0; i < m.n; i++) {
                 const struct tracker_counts *c = &m.items[i].counts;
 
                 if (m.items[i].type == TYPE_USER)
                         continue;
-                totals.live_bytes += live_bytes(c);
+                totals.live_bytes += tracker_counts_live(c);
                 totals.live_calls += c->allocated_calls - c->freed_calls - c->written_off_calls - c->untracked_calls;
         }
         for (size_t i = 0; i < _LOSS_MAX; i++)

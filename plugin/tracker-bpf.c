@@ -498,7 +498,8 @@ static void tracker_bpf_clean(struct tracker *base) {
                 memset(t->stacks.data, 0, t->stacks.bytes);
 }
 
-static int tracker_bpf_begin(struct tracker *base, const struct cgroup *cgroup, unsigned *ret_group, char **reterr) {
+static int tracker_bpf_begin(struct tracker *base, const struct cgroup *cgroup, const struct tracker_wish *wish,
+        unsigned *ret_group, char **reterr) {
         struct tracker_bpf *t = (struct tracker_bpf *)base;
         struct mp_css css = {};
         unsigned group = 0;
@@ -601,6 +602,7 @@ static void set_source(struct tracker_bpf *t, struct tracker_row *row, u32 sourc
         row->charged = charged;
         row->estimated = source == MP_USER;
         row->live_known = !t->options.count_only;
+        row->node = -1;
 }
 
 static void set_frames(struct tracker_bpf *t, struct tracker_row *row, u32 source, u64 id) {
@@ -700,14 +702,39 @@ static uint64_t tracker_bpf_footprint(struct tracker *base) {
         return bytes;
 }
 
+static int tracker_bpf_renew(struct tracker *base, unsigned group, unsigned *ret_group, char **reterr) {
+        return -ENOTSUP;
+}
+
+static int tracker_bpf_fold(struct tracker *base, unsigned from, unsigned to) {
+        return -ENOTSUP;
+}
+
+static void tracker_bpf_disarm(struct tracker *base, unsigned group) {
+}
+
+static int tracker_bpf_sweep(struct tracker *base, struct tracker_sweep *ret) {
+        return -ENOTSUP;
+}
+
+static const struct tracker_ability *tracker_bpf_abilities(struct tracker *base, size_t *ret_n) {
+        *ret_n = 0;
+        return NULL;
+}
+
 static const struct tracker_ops tracker_bpf_ops = {
         .backend = "bpf-tracepoints",
         .free = tracker_bpf_free,
         .begin = tracker_bpf_begin,
+        .renew = tracker_bpf_renew,
+        .fold = tracker_bpf_fold,
+        .disarm = tracker_bpf_disarm,
         .end = tracker_bpf_end,
         .read = tracker_bpf_read,
+        .sweep = tracker_bpf_sweep,
         .clean = tracker_bpf_clean,
         .footprint = tracker_bpf_footprint,
+        .abilities = tracker_bpf_abilities,
 };
 
 int tracker_bpf_new(const struct tracker_options *options, struct tracker **ret, char **reterr) {

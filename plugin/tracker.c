@@ -13,6 +13,7 @@ static const char *const loss_names[_LOSS_MAX] = {
         [LOSS_GROUP_LOOKUPS] = "group_lookups",
         [LOSS_MISSED_FREES] = "missed_frees",
         [LOSS_UNSIZED_FREES] = "unsized_frees",
+        [LOSS_CHARGES] = "charge_mismatches",
 };
 
 static const char *const type_names[_TYPE_MAX] = {
@@ -29,6 +30,10 @@ const char *loss_name(enum loss l) {
 
 const char *site_type_to_string(enum site_type t) {
         return t < _TYPE_MAX ? type_names[t] : NULL;
+}
+
+void tracker_memory(const struct tracker_options *options, unsigned cpus, struct tracker_memory *ret) {
+        *ret = (struct tracker_memory){}; /* filled in with the pool */
 }
 
 void tracker_sample_done(struct tracker_sample *s) {

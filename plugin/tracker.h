@@ -2,6 +2,10 @@
 /*
  * The tracker: counts allocations per (group, site) and follows every object until it is freed.
  *
+ * A group is one stretch of counting for one cgroup and its descendants, but for those that are groups themselves: what is
+ * allocated is booked in the innermost group, once. Nesting, baselines that move, and several views of one cgroup are made of
+ * groups by the layer above (segment.c): it renews, folds and adds them up.
+ *
  * The table of operations has two implementations: the BPF one (tracker-bpf.c, the only user of libbpf) and a scripted one for
  * tests of the layers above. Counters only ever grow; whoever wants a baseline subtracts. Nothing here knows names or
  * documents.
@@ -9,6 +13,7 @@
 #pragma once
 
 #include "cgroup.h"
+#include "memcg.h"
 
 enum site_type { TYPE_SLAB, TYPE_PAGE, TYPE_USER, TYPE_PERCPU, TYPE_VMALLOC, _TYPE_MAX };
 
@@ -24,6 +29,7 @@ enum loss {
         LOSS_GROUP_LOOKUPS, /* events whose css id lies outside the group table: taken for no member */
         LOSS_MISSED_FREES,  /* frees proved missing by a new allocation at the same address (written off) */
         LOSS_UNSIZED_FREES, /* frees of earlier objects whose size the kernel does not tell */
+        LOSS_CHARGES,       /* charges that were inferred wrongly, of those that were verified */
         _LOSS_MAX
 };
 
@@ -45,8 +51,11 @@ struct tracker_counts {
 struct tracker_row {
         enum site_type type;
         bool charged;
-        bool live_known;                     /* false for user pages: their frees are not followed */
+        bool live_known;                     /* false when only allocations are counted */
         bool estimated;                      /* byte-sampled */
+        int node;                            /* NUMA node of the memory; -1: not asked for, or on no one node */
+        uint32_t gfp_flags;                  /* all bits that this site has asked with; 0: not recorded */
+        const char *function;                /* of a row without an address (kernel stacks); NULL: the frames name it */
         unsigned n_frames;                   /* 1: only the call site; 0: the catch-all */
         uint64_t frames[TRACKER_FRAMES_MAX]; /* return addresses, innermost first */
         struct tracker_counts counts;
@@ -57,8 +66,21 @@ struct tracker_sample {
         struct tracker_row *rows;
         size_t n_rows;
         int64_t irq_bytes;             /* allocated by interrupts that hit a member task: nobody's */
+        int64_t kthread_bytes;         /* uncharged, by kernel threads that worked for the group: nobody's */
         int64_t freed_unmatched_bytes; /* charged memory from before the baseline that was freed since */
-        int64_t lost[_LOSS_MAX];       /* since the group began */
+
+        /*
+         * Charged kernel pages, counted one by one. Where their rows are estimated (sampled), this is what the rows together
+         * stand for; without sampling it is their sum.
+         */
+        struct tracker_counts pages;
+
+        /* How far the memcg's own counters moved since the group began, by the kernel's tracepoints where it has them. */
+        struct memcg_counters states;
+
+        int64_t charges_verified, charges_mismatched; /* charge is inferred; one in many is checked on the object */
+        int64_t swept_at_us;                          /* last complete sweep; 0: none */
+        int64_t lost[_LOSS_MAX];                      /* since the group began */
 };
 
 void tracker_sample_done(struct tracker_sample *s);
@@ -66,6 +88,7 @@ void tracker_sample_done(struct tracker_sample *s);
 struct tracker_options {
         bool count_only;      /* no free hooks, no object table: live is unknown everywhere */
         bool raw_tp;          /* attach as raw_tp even where tp_btf would do (tests) */
+        uint32_t groups;      /* how many at once; 0: default (1024) */
         uint32_t objects;     /* capacity of the object table, rounded up to a power of two; 0: default */
         uint32_t spill;       /* capacity of its spill; 0: default */
         uint32_t sites;       /* capacity of the site table; 0: default */
@@ -77,6 +100,24 @@ struct tracker {
         const struct tracker_ops *ops;
 };
 
+/* How one group wants to be counted. Zero is the default. */
+struct tracker_wish {
+        uint64_t page_sample; /* bytes of kernel pages per stack; 0: default (16 KiB); 1: every page allocation */
+        bool numa;            /* rows by NUMA node of the memory */
+};
+
+struct tracker_sweep {
+        int64_t checked, dropped; /* objects */
+        int64_t took_us;
+};
+
+/* What the tracker can do on this kernel beyond the necessary, for the support document. */
+struct tracker_ability {
+        const char *name; /* e.g. "object_check" */
+        bool available;
+        const char *reason; /* one clause, always there; owned by the tracker */
+};
+
 struct tracker_ops {
         const char *backend; /* "bpf-tracepoints"; shown in documents */
 
@@ -84,10 +125,27 @@ struct tracker_ops {
 
         /*
          * Makes `cgroup` (with its descendants) a group and arms it; attaches the programs for the first one. Counting begins
-         * before the call returns. ret_group is small and unique among the living. -ENOSPC: no free group; -ENODEV: the cgroup
-         * is gone.
+         * before the call returns. ret_group is small and unique among the living. A cgroup is armed for one group at a time.
+         * -ENOSPC: no free group, or no room left for its sites, with a sentence; -ENODEV: the cgroup is gone.
          */
-        int (*begin)(struct tracker *t, const struct cgroup *cgroup, unsigned *ret_group, char **reterr);
+        int (*begin)(struct tracker *t, const struct cgroup *cgroup, const struct tracker_wish *wish, unsigned *ret_group,
+                char **reterr);
+
+        /*
+         * From now on what is allocated in the group's cgroup is booked in a new group; the old one goes on booking the frees
+         * of what it counted. No event is lost or counted twice on the way. -ENOSPC as for begin.
+         */
+        int (*renew)(struct tracker *t, unsigned group, unsigned *ret_group, char **reterr);
+
+        /*
+         * Adds what `from` has counted to `to` (same site: same row), and has its living objects booked there when they are
+         * freed. `from` must not be armed any more (renewed, disarmed, or its cgroup gone); it reads as nothing afterwards and
+         * is to be ended. -ENOSPC: `to` has no room for the sites; nothing was moved.
+         */
+        int (*fold)(struct tracker *t, unsigned from, unsigned to);
+
+        /* Takes no new allocations from now on; frees go on being booked. They go to the next group above, or to none. */
+        void (*disarm)(struct tracker *t, unsigned group);
 
         /* Forgets a group and its counters; detaches the programs after the last one. */
         void (*end)(struct tracker *t, unsigned group);
@@ -95,12 +153,31 @@ struct tracker_ops {
         /* Freed counters are read before allocated ones, so that live errs high. */
         int (*read)(struct tracker *t, unsigned group, struct tracker_sample *ret);
 
-        /* Zeroes what ended groups left behind, if nothing is active; meant for idle moments. */
+        /*
+         * Checks every tracked object that can be checked on the object itself, and books as written off what is no longer
+         * allocated. Bounded by the object table. -ENOTSUP where the kernel does not let us (see abilities).
+         */
+        int (*sweep)(struct tracker *t, struct tracker_sweep *ret);
+
+        /* Zeroes what ended groups left behind; meant for idle moments. */
         void (*clean)(struct tracker *t);
 
         /* Bytes of kernel memory that tables and counters take now. */
         uint64_t (*footprint)(struct tracker *t);
+
+        /* The table of abilities; n entries. */
+        const struct tracker_ability *(*abilities)(struct tracker *t, size_t *ret_n);
 };
+
+/*
+ * What the tables of `options` take with so many possible CPUs: computed, nothing is allocated. per_site is what one more row
+ * of a group takes out of the pool, per_group what a group takes besides.
+ */
+struct tracker_memory {
+        uint64_t total, per_group, per_site;
+        uint32_t groups, sites; /* the caps */
+};
+void tracker_memory(const struct tracker_options *options, unsigned cpus, struct tracker_memory *ret);
 
 /* Loads the BPF programs; nothing is attached yet. -EPERM, -ENOTSUP and what libbpf says, with a sentence. */
 int tracker_bpf_new(const struct tracker_options *options, struct tracker **ret, char **reterr);

@@ -156,7 +156,7 @@ static int with_tracker(struct tracker *t, bool inside, double ret[static N_LOOP
         unsigned id;
         int r;
 
-        r = t->ops->begin(t, inside ? group : other, &id, &why);
+        r = t->ops->begin(t, inside ? group : other, &(struct tracker_wish){}, &id, &why);
         if (r < 0) {
                 fprintf(stderr, "bench: %s\n", why);
                 return r;

@@ -66,6 +66,7 @@ static struct tracker_row make_row(const json_t *script, int64_t i) {
                 .live_known = boolean(script, "live_known", true),
                 .estimated = boolean(script, "estimated", false),
                 .error_bytes = number(script, "error_bytes", 0),
+                .node = -1,
         };
         size_t k;
 
@@ -121,7 +122,8 @@ static int fake_read(struct tracker *t, unsigned group, struct tracker_sample *r
         return 0;
 }
 
-static int fake_begin(struct tracker *t, const struct cgroup *cgroup, unsigned *ret_group, char **reterr) {
+static int fake_begin(
+        struct tracker *t, const struct cgroup *cgroup, const struct tracker_wish *wish, unsigned *ret_group, char **reterr) {
         struct fake_tracker *f = of(t);
         json_t *script = load(f);
         int r = -(int)number(script, "begin_error", 0);
@@ -138,6 +140,35 @@ static int fake_begin(struct tracker *t, const struct cgroup *cgroup, unsigned *
                 return 0;
         }
         return fail(reterr, -ENOSPC, "No free group.");
+}
+
+static int fake_renew(struct tracker *t, unsigned group, unsigned *ret_group, char **reterr) {
+        (void)fprintf(of(t)->log, "renew %u\n", group);
+        for (unsigned i = 0; i < GROUPS_MAX; i++)
+                if (!of(t)->used[i]) {
+                        of(t)->used[i] = true;
+                        *ret_group = i;
+                        return 0;
+                }
+        return fail(reterr, -ENOSPC, "No free group.");
+}
+
+static int fake_fold(struct tracker *t, unsigned from, unsigned to) {
+        (void)fprintf(of(t)->log, "fold %u %u\n", from, to);
+        return 0;
+}
+
+static void fake_disarm(struct tracker *t, unsigned group) {
+        (void)fprintf(of(t)->log, "disarm %u\n", group);
+}
+
+static int fake_sweep(struct tracker *t, struct tracker_sweep *ret) {
+        return -ENOTSUP;
+}
+
+static const struct tracker_ability *fake_abilities(struct tracker *t, size_t *ret_n) {
+        *ret_n = 0;
+        return NULL;
 }
 
 static void fake_end(struct tracker *t, unsigned group) {
@@ -166,10 +197,15 @@ static const struct tracker_ops fake_ops = {
         .backend = "fake",
         .free = fake_free,
         .begin = fake_begin,
+        .renew = fake_renew,
+        .fold = fake_fold,
+        .disarm = fake_disarm,
         .end = fake_end,
         .read = fake_read,
+        .sweep = fake_sweep,
         .clean = fake_clean,
         .footprint = fake_footprint,
+        .abilities = fake_abilities,
 };
 
 int fake_tracker_new(const char *script, struct tracker **ret, char **reterr) {

@@ -172,7 +172,7 @@ static unsigned begin(struct tracker *t, const struct cgroup *c) {
         _cleanup_free_ char *why = NULL;
         unsigned group = 0;
 
-        if (t->ops->begin(t, c, &group, &why) < 0)
+        if (t->ops->begin(t, c, &(struct tracker_wish){}, &group, &why) < 0)
                 fail_msg("%s", why);
         return group;
 }
@@ -567,7 +567,7 @@ static void test_gone_cgroup(void **state) {
         int r;
 
         assert_int_equal(cgroup_remove(root, c, NULL), 0);
-        r = t->ops->begin(t, c, &group, &why);
+        r = t->ops->begin(t, c, &(struct tracker_wish){}, &group, &why);
         assert_int_equal(r, -ENODEV);
         assert_sentence(&why, "gone");
         cgroup_free(c);
