@@ -6,14 +6,14 @@
 #include "fake-tracker.h"
 #include "text.h"
 
-#define GROUPS_MAX 4
 #define SCRIPT_BYTES_MAX (16u << 20)
 
 struct fake_tracker {
         struct tracker base;
         const char *script;
         FILE *log;
-        bool used[GROUPS_MAX];
+        bool *used;
+        unsigned max;
 };
 
 static struct fake_tracker *of(struct tracker *t) {
@@ -122,6 +122,17 @@ static int fake_read(struct tracker *t, unsigned group, struct tracker_sample *r
         return 0;
 }
 
+static int take_group(struct fake_tracker *f, unsigned *ret_group, char **reterr) {
+        for (unsigned i = 0; i < f->max; i++) {
+                if (f->used[i])
+                        continue;
+                f->used[i] = true;
+                *ret_group = i;
+                return 0;
+        }
+        return fail(reterr, -ENOSPC, "No free group.");
+}
+
 static int fake_begin(
         struct tracker *t, const struct cgroup *cgroup, const struct tracker_wish *wish, unsigned *ret_group, char **reterr) {
         struct fake_tracker *f = of(t);
@@ -131,26 +142,19 @@ static int fake_begin(
         json_decref(script);
         if (r < 0)
                 return fail(reterr, r, "The script says so.");
-        for (unsigned i = 0; i < GROUPS_MAX; i++) {
-                if (f->used[i])
-                        continue;
-                f->used[i] = true;
-                *ret_group = i;
-                (void)fprintf(f->log, "begin %u %s\n", i, cgroup->path);
-                return 0;
-        }
-        return fail(reterr, -ENOSPC, "No free group.");
+        r = take_group(f, ret_group, reterr);
+        if (r < 0)
+                return r;
+        (void)fprintf(f->log, "begin %u %s", *ret_group, cgroup->path);
+        if (wish->page_sample)
+                (void)fprintf(f->log, " page_sample=%llu", (unsigned long long)wish->page_sample);
+        (void)fprintf(f->log, "%s\n", wish->numa ? " numa" : "");
+        return 0;
 }
 
 static int fake_renew(struct tracker *t, unsigned group, unsigned *ret_group, char **reterr) {
         (void)fprintf(of(t)->log, "renew %u\n", group);
-        for (unsigned i = 0; i < GROUPS_MAX; i++)
-                if (!of(t)->used[i]) {
-                        of(t)->used[i] = true;
-                        *ret_group = i;
-                        return 0;
-                }
-        return fail(reterr, -ENOSPC, "No free group.");
+        return take_group(of(t), ret_group, reterr);
 }
 
 static int fake_fold(struct tracker *t, unsigned from, unsigned to) {
@@ -189,6 +193,7 @@ static struct tracker *fake_free(struct tracker *t) {
 
         (void)fprintf(f->log, "free\n");
         (void)fclose(f->log);
+        free(f->used);
         free(f);
         return NULL;
 }
@@ -208,7 +213,7 @@ static const struct tracker_ops fake_ops = {
         .abilities = fake_abilities,
 };
 
-int fake_tracker_new(const char *script, struct tracker **ret, char **reterr) {
+int fake_tracker_new(const char *script, const struct tracker_options *options, struct tracker **ret, char **reterr) {
         _cleanup_free_ char *log = format("%s.log", script);
         struct fake_tracker *f = calloc(1, sizeof(*f));
         json_t *members;
@@ -226,8 +231,11 @@ int fake_tracker_new(const char *script, struct tracker **ret, char **reterr) {
                 free(f);
                 return fail(reterr, r, "The script says that there is no tracker.");
         }
-        f->log = fopen(log, "ae");
+        f->max = options->groups;
+        f->used = calloc(f->max, sizeof(*f->used));
+        f->log = f->used ? fopen(log, "ae") : NULL;
         if (!f->log) {
+                free(f->used);
                 free(f);
                 return fail(reterr, -errno, "Cannot write %s.", log);
         }
