@@ -43,7 +43,7 @@ static int run_one(const struct CMUnitTest *test) {
 
 /* Passes on what a test prints, but for its result, which the runner prints. */
 static void forward(FILE *f) {
-        static const char *const cmockas[] = {"1..", "ok", "not ok", "[  ", "# [", "# ok", "# not ok"};
+        static const char *const cmockas[] = {"1..", "ok", "not ok", "[", "# ok", "# not ok"};
         char line[1024];
 
         while (fgets(line, sizeof(line), f)) {
@@ -439,6 +439,15 @@ int64_t kernel_counter(const struct cgroup *c) {
         return m.value[MEMCG_KERNEL];
 }
 
+int64_t counter_of(const struct cgroup *c, enum memcg_counter which) {
+        struct memcg_counters m;
+
+        assert_int_equal(memcg_read(c, &m), 0);
+        if (!memcg_knows(&m, which))
+                cannot("the memory controller does not tell this counter");
+        return m.value[which];
+}
+
 void settle(const struct cgroup *c) {
         int64_t last = kernel_counter(c);
 
@@ -458,4 +467,48 @@ void assert_near_at(int64_t a, int64_t b, int64_t slack, const char *a_text, con
         print_error("%s = %lld and %s = %lld are more than %lld apart\n", a_text, (long long)a, b_text, (long long)b,
                 (long long)slack);
         _fail(file, line);
+}
+
+/* ---- a group under watch --------------------------------------------------------------------------------------------------
+ */
+
+struct watch watch_with(const char *name, const struct tracker_options *options, const struct tracker_wish *wish) {
+        struct watch w = {.t = tracker_of(options), .c = group_new(name)};
+
+        w.before = kernel_counter(w.c);
+        w.group = begin_with(w.t, w.c, wish);
+        return w;
+}
+
+struct watch watch(const char *name) {
+        return watch_with(name, NULL, &(struct tracker_wish){});
+}
+
+static void print_losses(const struct reading *r) {
+        for (size_t i = 0; i < _LOSS_MAX; i++)
+                if (r->lost[i])
+                        print_message("# lost: %s %lld\n", loss_name(i), (long long)r->lost[i]);
+}
+
+struct reading check_agrees(const struct watch *w, const char *when, int64_t slack) {
+        struct reading r;
+        int64_t growth;
+
+        settle(w->c);
+        sweep(w->t);
+        growth = kernel_counter(w->c) - w->before;
+        r = reading_of(w->t, w->group);
+        print_message("# %s: growth %lld, explained %lld (stacks %lld), unmatched %lld, allocated %lld, written off %lld\n",
+                when, (long long)growth, (long long)charged_of(&r), (long long)r.synthetic, (long long)r.unmatched,
+                (long long)r.allocated, (long long)r.written_off);
+        print_losses(&r);
+        assert_near(charged_of(&r) - r.unmatched, growth, slack + llabs(growth) / 1000);
+        assert_true(r.lowest >= 0);
+        return r;
+}
+
+void watch_end(struct watch *w) {
+        w->t->ops->end(w->t, w->group);
+        group_end(w->c);
+        tracker_free(w->t);
 }

@@ -102,6 +102,7 @@ int64_t row_live(const struct tracker_row *row);
 bool sweep(struct tracker *t);
 
 int64_t kernel_counter(const struct cgroup *c);
+int64_t counter_of(const struct cgroup *c, enum memcg_counter which); /* skips when it is not told */
 
 /* RCU frees in its own time: waits until the memcg's counter has stood still for half a second. */
 void settle(const struct cgroup *c);
@@ -111,3 +112,23 @@ void assert_near_at(int64_t a, int64_t b, int64_t slack, const char *a_text, con
 
 /* The memcg's batching and what a process allocates besides. */
 #define SLACK 16384
+
+/* ---- a group under watch --------------------------------------------------------------------------------------------------
+ */
+
+struct watch {
+        struct tracker *t;
+        struct cgroup *c;
+        unsigned group;
+        int64_t before; /* the memcg's counter when the group began */
+};
+
+struct watch watch(const char *name);
+struct watch watch_with(const char *name, const struct tracker_options *options, const struct tracker_wish *wish);
+void watch_end(struct watch *w);
+
+/*
+ * The rule that everything comes down to: after a sweep, what is explained less what was there before is what the memcg's own
+ * counter grew by (within slack and a thousandth), and no row is below zero. Returns what was read.
+ */
+struct reading check_agrees(const struct watch *w, const char *when, int64_t slack);
