@@ -77,16 +77,16 @@ unsigned begin_with(struct tracker *t, const struct cgroup *c, const struct trac
 unsigned renew(struct tracker *t, unsigned group);
 
 struct reading {
-        int64_t live[2][_TYPE_MAX];                                       /* [charged][type]; rows that have addresses */
-        int64_t live_calls;                                               /* slab, charged */
-        int64_t synthetic;                                                /* live of rows without an address: kernel stacks */
-        int64_t pages;                                                    /* live of charged kernel pages, counted one by one */
-        bool sampled;                                                     /* rows of charged kernel pages are estimates */
-        int64_t largest_slab;                                             /* bytes per call of the largest slab row */
-        int64_t allocated, freed, untracked, written_off, unmatched, irq; /* kernel memory, both lenses */
-        int64_t catch_all;                                                /* allocated on catch-alls */
-        int64_t lowest;                                                   /* smallest live of a row that is no estimate */
-        int64_t estimated, error;                                         /* user pages */
+        int64_t live[2][_TYPE_MAX]; /* [charged][type]; rows that have addresses */
+        int64_t live_calls;         /* slab, charged */
+        int64_t synthetic;          /* live of rows without an address: kernel stacks */
+        int64_t pages;              /* live of charged kernel pages, counted one by one */
+        bool sampled;               /* rows of charged kernel pages are estimates */
+        int64_t largest_slab;       /* bytes per call of the largest slab row */
+        int64_t allocated, allocated_calls, freed, untracked, written_off, unmatched, irq; /* kernel memory, both lenses */
+        int64_t catch_all;                                                                 /* allocated on catch-alls */
+        int64_t lowest;           /* smallest live of a row that is no estimate */
+        int64_t estimated, error; /* user pages */
         int64_t lost[_LOSS_MAX];
 };
 
@@ -113,6 +113,9 @@ void assert_near_at(int64_t a, int64_t b, int64_t slack, const char *a_text, con
 /* The memcg's batching and what a process allocates besides. */
 #define SLACK 16384
 
+/* What may be left of something that was allocated and let go. */
+#define RESIDUE(allocated) (SLACK + (allocated) / 1000)
+
 /* ---- a group under watch --------------------------------------------------------------------------------------------------
  */
 
@@ -126,6 +129,9 @@ struct watch {
 struct watch watch(const char *name);
 struct watch watch_with(const char *name, const struct tracker_options *options, const struct tracker_wish *wish);
 void watch_end(struct watch *w);
+
+/* At rest, swept and printed. */
+struct reading reading_after_sweep(const struct watch *w, const char *when);
 
 /*
  * The rule that everything comes down to: after a sweep, what is explained less what was there before is what the memcg's own
