@@ -222,6 +222,7 @@ static int measure(struct profile *p, struct measures *ret) {
                 if (r < 0)
                         return r;
         }
+        measures_scale(&m);
         *ret = m;
         return 0;
 }

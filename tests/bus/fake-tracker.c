@@ -66,7 +66,8 @@ static struct tracker_row make_row(const json_t *script, int64_t i) {
                 .live_known = boolean(script, "live_known", true),
                 .estimated = boolean(script, "estimated", false),
                 .error_bytes = number(script, "error_bytes", 0),
-                .node = -1,
+                .node = (int)number(script, "node", -1),
+                .gfp_flags = (uint32_t)number(script, "gfp_flags", 0),
         };
         size_t k;
 
@@ -102,6 +103,30 @@ static int read_rows(const json_t *script, struct tracker_sample *sample) {
         return 0;
 }
 
+/* The exact figures of charged pages: what the script says, else what its rows add up to. */
+static struct tracker_counts pages_of(const json_t *script, const struct tracker_sample *sample) {
+        const json_t *pages = json_object_get(script, "pages");
+        struct tracker_counts c = {};
+
+        pair(pages, "allocated", &c.allocated_bytes, &c.allocated_calls);
+        pair(pages, "freed", &c.freed_bytes, &c.freed_calls);
+        for (size_t i = 0; !pages && i < sample->n_rows; i++) {
+                const struct tracker_row *row = &sample->rows[i];
+
+                if (!row->charged || row->type != TYPE_PAGE)
+                        continue;
+                c.allocated_bytes += row->counts.allocated_bytes;
+                c.allocated_calls += row->counts.allocated_calls;
+                c.freed_bytes += row->counts.freed_bytes;
+                c.freed_calls += row->counts.freed_calls;
+                c.written_off_bytes += row->counts.written_off_bytes;
+                c.written_off_calls += row->counts.written_off_calls;
+                c.untracked_bytes += row->counts.untracked_bytes;
+                c.untracked_calls += row->counts.untracked_calls;
+        }
+        return c;
+}
+
 static int fake_read(struct tracker *t, unsigned group, struct tracker_sample *ret) {
         json_t *script = load(of(t));
         struct tracker_sample sample = {0};
@@ -111,6 +136,11 @@ static int fake_read(struct tracker *t, unsigned group, struct tracker_sample *r
                 r = read_rows(script, &sample);
         sample.irq_bytes = number(script, "irq_bytes", 0);
         sample.freed_unmatched_bytes = number(script, "freed_unmatched_bytes", 0);
+        sample.kthread_bytes = number(script, "kthread_bytes", 0);
+        sample.charges_verified = number(script, "charges_verified", 0);
+        sample.charges_mismatched = number(script, "charges_mismatched", 0);
+        sample.swept_at_us = number(script, "swept_at_us", 0);
+        sample.pages = pages_of(script, &sample);
         for (enum loss l = 0; l < _LOSS_MAX; l++)
                 sample.lost[l] = number(json_object_get(script, "lost"), loss_name(l), 0);
         json_decref(script);
