@@ -9,6 +9,8 @@
  *                             written_off, untracked, error_bytes, repeat, step}]; repeat makes that many rows, each `step`
  *                             bytes further on in its innermost frame
  *   irq_bytes, freed_unmatched_bytes, lost: {name: n}
+ *
+ * A group that was renewed keeps what had been allocated until then and the frees of that; its successor has the rest.
  */
 #pragma once
 
