@@ -284,6 +284,8 @@ static int read_rows(const struct tables *t, unsigned group, struct tracker_samp
 
                 if (is_sampled(readings[i].source))
                         finish_samples(readings[i].slot, t, row);
+                if (readings[i].source == MP_STACKS)
+                        tracker_counts_add(&sample->pages, &row->counts, 1);
                 if (row->counts.allocated_calls || row->counts.allocated_bytes)
                         sample->rows[sample->n_rows++] = *row;
         }

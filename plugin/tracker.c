@@ -32,6 +32,25 @@ const char *site_type_to_string(enum site_type t) {
         return t < _TYPE_MAX ? type_names[t] : NULL;
 }
 
+void tracker_counts_add(struct tracker_counts *a, const struct tracker_counts *b, int sign) {
+        a->allocated_bytes += sign * b->allocated_bytes;
+        a->allocated_calls += sign * b->allocated_calls;
+        a->freed_bytes += sign * b->freed_bytes;
+        a->freed_calls += sign * b->freed_calls;
+        a->written_off_bytes += sign * b->written_off_bytes;
+        a->written_off_calls += sign * b->written_off_calls;
+        a->untracked_bytes += sign * b->untracked_bytes;
+        a->untracked_calls += sign * b->untracked_calls;
+}
+
+int64_t tracker_counts_live(const struct tracker_counts *c) {
+        return c->allocated_bytes - c->freed_bytes - c->written_off_bytes - c->untracked_bytes;
+}
+
+int64_t tracker_counts_live_calls(const struct tracker_counts *c) {
+        return c->allocated_calls - c->freed_calls - c->written_off_calls - c->untracked_calls;
+}
+
 /* ---- memory ---------------------------------------------------------------------------------------------------------------
  */
 

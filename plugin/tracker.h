@@ -48,6 +48,10 @@ struct tracker_counts {
         int64_t untracked_bytes, untracked_calls;     /* allocated, but the object table had no room */
 };
 
+void tracker_counts_add(struct tracker_counts *a, const struct tracker_counts *b, int sign);
+int64_t tracker_counts_live(const struct tracker_counts *c);
+int64_t tracker_counts_live_calls(const struct tracker_counts *c);
+
 struct tracker_row {
         enum site_type type;
         bool charged;
@@ -70,8 +74,8 @@ struct tracker_sample {
         int64_t freed_unmatched_bytes; /* charged memory from before the baseline that was freed since */
 
         /*
-         * Charged kernel pages, counted one by one. Where their rows are estimated (sampled), this is what the rows together
-         * stand for; without sampling it is their sum.
+         * Charged kernel pages and kernel stacks, counted one by one. Where their rows are estimated (sampled), this is what
+         * the rows together stand for; without sampling it is their sum.
          */
         struct tracker_counts pages;
 

@@ -10,6 +10,8 @@
  *                             rows, each `step` bytes further on in its innermost frame
  *   pages                     {allocated: [bytes, calls], freed}: charged pages, exactly; absent: what the rows add up to
  *   irq_bytes, kthread_bytes, freed_unmatched_bytes, charges_verified, charges_mismatched, swept_at_us, lost: {name: n}
+ *
+ * A group that was renewed keeps what had been allocated until then and the frees of that; its successor has the rest.
  */
 #pragma once
 
