@@ -33,10 +33,7 @@ static int read_summary(sd_bus_message *m, void *userdata, struct summary **ret,
         if (r < 0)
                 return r;
         r = profile_summary(profile_of(userdata), &filter, ret, &sentence);
-        if (r < 0)
-                return bus_error_set(error, r, sentence);
-        (*ret)->mode = ((struct view *)userdata)->registration->mode; /* of an ended one: not what is in force now */
-        return 0;
+        return r < 0 ? bus_error_set(error, r, sentence) : 0;
 }
 
 static int read_summary_text(sd_bus_message *m, void *userdata, char **ret, sd_bus_error *error) {

@@ -6,9 +6,12 @@
  * The script is one JSON object; every member may be absent:
  *   new_error, begin_error, read_error   an errno: the operation fails with it
  *   rows                      [{type, charged, live_known, estimated, frames: ["0x...", ...], allocated: [bytes, calls], freed,
- *                             written_off, untracked, error_bytes, repeat, step}]; repeat makes that many rows, each `step`
- *                             bytes further on in its innermost frame
- *   irq_bytes, freed_unmatched_bytes, lost: {name: n}
+ *                             written_off, untracked, error_bytes, node, gfp_flags, repeat, step}]; repeat makes that many
+ *                             rows, each `step` bytes further on in its innermost frame
+ *   pages                     {allocated: [bytes, calls], freed}: charged pages, exactly; absent: what the rows add up to
+ *   irq_bytes, kthread_bytes, freed_unmatched_bytes, charges_verified, charges_mismatched, swept_at_us, lost: {name: n}
+ *
+ * A group that was renewed keeps what had been allocated until then and the frees of that; its successor has the rest.
  */
 #pragma once
 

@@ -84,7 +84,7 @@ class Fake(Daemon):
     def counting(self):
         """How many groups count now."""
         lines = self.tracked()
-        return sum(line.startswith("begin") for line in lines) - sum(line.startswith("end") for line in lines)
+        return sum(line.startswith(("begin", "renew")) for line in lines) - sum(line.startswith("end") for line in lines)
 
     def wait_counting(self, n):
         """Groups that are over are ended when the daemon has nothing else to do."""

@@ -347,7 +347,6 @@ def limit(t):
         paths += [start(other, groups[4])]
         equal(sorted(client.paths()), sorted([paths[1], paths[3], paths[4]]), "and another")
         refused(ERROR + "Limit", ["3"], start, other, groups[5])
-        daemon.wait_counting(3)
         # Sites run out in the tracker: that is a limit as well.
         stop(other, paths[3])
         daemon.write(begin_error=28)
