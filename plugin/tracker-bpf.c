@@ -52,6 +52,7 @@ struct tracker_bpf {
         struct group groups[MP_GROUPS];
         struct table objects, sites, stacks, counts, rare, group_counts;
         struct bpf_link *links[16];
+        const char *sections[16]; /* of the programs that are attached; filled by tracker_bpf_hooks() */
         size_t n_links;
 };
 
@@ -722,6 +723,20 @@ static const struct tracker_ability *tracker_bpf_abilities(struct tracker *base,
         return NULL;
 }
 
+static const char *const *tracker_bpf_hooks(struct tracker *base, size_t *ret_n) {
+        struct tracker_bpf *t = (struct tracker_bpf *)base;
+        size_t n = 0;
+
+        for (size_t i = 0; i < ELEMENTS(hooks); i++) {
+                struct bpf_program *program = hook_program(t, i, t->options.raw_tp);
+
+                if (bpf_program__autoload(program))
+                        t->sections[n++] = bpf_program__section_name(program);
+        }
+        *ret_n = n;
+        return t->sections;
+}
+
 static const struct tracker_ops tracker_bpf_ops = {
         .backend = "bpf-tracepoints",
         .free = tracker_bpf_free,
@@ -734,6 +749,7 @@ static const struct tracker_ops tracker_bpf_ops = {
         .sweep = tracker_bpf_sweep,
         .clean = tracker_bpf_clean,
         .footprint = tracker_bpf_footprint,
+        .hooks = tracker_bpf_hooks,
         .abilities = tracker_bpf_abilities,
 };
 
