@@ -7,6 +7,8 @@
 #include "empty.h"
 #include "rounds.h"
 
+#define GROUPS_MAX 1000 /* of `scale` */
+
 struct gauge {
         struct tracker *tracker;
         struct empty *floor;

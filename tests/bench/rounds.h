@@ -10,6 +10,7 @@
 
 struct effort {
         unsigned rounds, ops, repeats; /* the best of so many repeats counts */
+        unsigned groups;               /* no more than so many */
         bool wanted[_LOOPS];
 };
 
