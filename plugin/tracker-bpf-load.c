@@ -334,6 +334,20 @@ int tracker_bpf_attach(struct tracker_bpf *t, char **reterr) {
         return 0;
 }
 
+const char *const *tracker_bpf_hooks(struct tracker *base, size_t *ret_n) {
+        struct tracker_bpf *t = (struct tracker_bpf *)base;
+        size_t n = 0;
+
+        for (size_t i = 0; i < ELEMENTS(hooks); i++) {
+                struct bpf_program *program = hook_program(t, i, t->options.raw_tp);
+
+                if (bpf_program__autoload(program))
+                        t->sections[n++] = bpf_program__section_name(program);
+        }
+        *ret_n = n;
+        return t->sections;
+}
+
 u64 tracker_bpf_misses(const struct tracker_bpf *t, enum hook_kind kind) {
         u64 misses = 0;
 

@@ -560,6 +560,7 @@ static const struct tracker_ops tracker_bpf_ops = {
         .sweep = tracker_bpf_sweep,
         .clean = tracker_bpf_clean,
         .footprint = tracker_bpf_footprint,
+        .hooks = tracker_bpf_hooks,
         .abilities = tracker_bpf_abilities,
 };
 

@@ -31,6 +31,7 @@ struct tracker_bpf {
         struct group *groups; /* [tables.n_groups]; the first is limbo */
         unsigned n_active;
         struct bpf_link *links[48];
+        const char *sections[48]; /* of the programs that are attached; filled by tracker_bpf_hooks() */
         size_t n_links;
         bool has_states, has_holes;
         bool owners_wrong; /* an owner that was read did not agree: never again */
@@ -56,4 +57,5 @@ void tracker_bpf_unload(struct tracker_bpf *t);
 int tracker_bpf_learn(struct tracker_bpf *t, char **reterr);
 
 int tracker_bpf_attach(struct tracker_bpf *t, char **reterr);
+const char *const *tracker_bpf_hooks(struct tracker *base, size_t *ret_n);
 void tracker_bpf_detach(struct tracker_bpf *t);

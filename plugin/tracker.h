@@ -172,6 +172,12 @@ struct tracker_ops {
         /* Bytes of kernel memory that tables and counters take now. */
         uint64_t (*footprint)(struct tracker *t);
 
+        /*
+         * What is attached while there is a group: the section names of the programs ("tp_btf/kmalloc"), one entry a program.
+         * For whoever wants to hold the cost against that of as many empty programs on the same hooks.
+         */
+        const char *const *(*hooks)(struct tracker *t, size_t *ret_n);
+
         /* The table of abilities; n entries. */
         const struct tracker_ability *(*abilities)(struct tracker *t, size_t *ret_n);
 };

@@ -322,6 +322,11 @@ static struct tracker *fake_free(struct tracker *t) {
         return NULL;
 }
 
+static const char *const *fake_hooks(struct tracker *t, size_t *ret_n) {
+        *ret_n = 0;
+        return NULL;
+}
+
 static const struct tracker_ops fake_ops = {
         .backend = "fake",
         .free = fake_free,
@@ -334,6 +339,7 @@ static const struct tracker_ops fake_ops = {
         .sweep = fake_sweep,
         .clean = fake_clean,
         .footprint = fake_footprint,
+        .hooks = fake_hooks,
         .abilities = fake_abilities,
 };
 
