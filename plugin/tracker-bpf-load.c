@@ -26,7 +26,7 @@ static const struct hook {
         HOOK(kmem_cache_alloc, kmem_cache_alloc, ON_ALLOCATION),
         HOOK(mm_page_alloc, mm_page_alloc, ON_ALLOCATION),
         HOOK(percpu_alloc_percpu, percpu_alloc_percpu, ON_ALLOCATION),
-        HOOK(task_newtask, task_newtask, ON_ALLOCATION),
+        HOOK(task_newtask, task_newtask, ON_TASK),
         HOOK(mod_memcg_state, mod_memcg_state, ON_STATE),
         HOOK(mod_memcg_lruvec_state, mod_memcg_lruvec_state, ON_STATE),
         HOOK(sched_process_exit, sched_process_exit, ON_TASK),
@@ -116,6 +116,15 @@ static u32 tracepoint_argument_size(const struct btf *btf, const char *tracepoin
         return type ? type->size : 0;
 }
 
+static bool has_member(const struct btf *btf, const char *structure, const char *member) {
+        const struct btf_type *type = btf_named(btf, structure, BTF_KIND_STRUCT);
+
+        for (unsigned i = 0; type && i < btf_vlen(type); i++)
+                if (streq(btf__name_by_offset(btf, btf_members(type)[i].name_off), member))
+                        return true;
+        return false;
+}
+
 /* MAX_NUMNODES: a slab cache has a pointer for each node. */
 static u32 max_nodes(const struct btf *btf) {
         const struct btf_type *type = btf_named(btf, "kmem_cache", BTF_KIND_STRUCT);
@@ -170,6 +179,8 @@ static void set_constants(struct tracker_bpf *t, const struct btf *btf) {
                 ro->owner_stride += sizeof(u64);
         /* the node's number takes the highest bits of page->flags: with vmemmap there is no section before it */
         ro->node_shift = 64 - (u32)__builtin_ctz(max_nodes(btf));
+        /* CONFIG_VMAP_STACK; without it the pages of a kernel stack are accounted like any others */
+        t->has_stack_areas = has_member(btf, "task_struct", "stack_vm_area");
         t->has_states = tracepoint_argument_size(btf, "mod_memcg_state", 2);
         ro->state_is_int = tracepoint_argument_size(btf, "mod_memcg_state", 2) == sizeof(int);
 }
@@ -199,9 +210,9 @@ static void size_tables(struct tracker_bpf *t) {
 }
 
 static bool is_wanted(const struct tracker_bpf *t, const struct hook *hook) {
-        if (t->options.count_only)
-                return hook->kind <= ON_ALLOCATION;
-        return hook->kind != ON_STATE || t->has_states;
+        if (t->options.count_only && hook->kind > ON_ALLOCATION)
+                return false;
+        return (hook->kind != ON_STATE || t->has_states) && (hook->kind != ON_TASK || t->has_stack_areas);
 }
 
 /* Opens the object with one flavour of each hook switched on. */

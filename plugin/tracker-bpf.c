@@ -19,9 +19,6 @@
 #define USER_SAMPLE_DEFAULT (512u << 10)
 #define PAGES_FIRST 32 /* kernel pages that are all sampled on each CPU, so that a small group has names too */
 
-/* So many owners must have been read and right before objects are checked by what they say of themselves. */
-#define VERIFIED_ENOUGH 16
-
 /* A group is refused when less than 1 / ROOM_LEFT of the site table is free: probing fails there anyway. */
 #define ROOM_LEFT 8
 
@@ -185,7 +182,7 @@ static void read_losses(const struct tracker_bpf *t, int64_t ret[static _LOSS_MA
 
         /* caught first: what is caught meanwhile shows as a loss for a moment, never the other way */
         ret[LOSS_RECURSION] = -(int64_t)t->skel->bss->caught;
-        ret[LOSS_RECURSION] += (int64_t)(tracker_bpf_misses(t, ON_FREE) + tracker_bpf_misses(t, ON_TASK));
+        ret[LOSS_RECURSION] += (int64_t)(tracker_bpf_misses(t, ON_FREE));
         ret[LOSS_IRQ_UNSEEN] = (int64_t)tracker_bpf_misses(t, ON_ALLOCATION);
         for (size_t i = 0; i < _MP_LOSSES; i++)
                 ret[names[i]] = (int64_t)losses[i];
@@ -225,23 +222,22 @@ static void init_abilities(struct tracker_bpf *t) {
                                                  : "the kernel is built for one node only");
 }
 
-/* Owners are believed while every one that was held against an inferred charge agreed, and there were some. */
+/* The programs decide (verify_charge()); here it becomes a sentence. */
 static bool trust_owners(struct tracker_bpf *t) {
-        struct memcgprof_bpf__bss *bss = t->skel->bss;
+        const struct memcgprof_bpf__bss *bss = t->skel->bss;
         int64_t wrong = (int64_t)bss->losses[MP_LOSS_CHARGES], verified = (int64_t)bss->charges_verified;
-        bool trusted = !wrong && verified >= VERIFIED_ENOUGH && bss->page_delta;
 
-        if (!bss->page_delta || bss->objects_checked == trusted)
-                return trusted;
-        bss->objects_checked = bss->late_charges = trusted;
-        if (trusted) {
+        if (!bss->page_delta || !verified)
+                return false;
+        if (bss->objects_checked) {
                 set_ability(t, ABILITY_OBJECT_CHECK, true, "owners read off %lld objects were all as inferred",
                         (long long)verified);
                 set_ability(t, ABILITY_LATE_CHARGES, true, "objects of interrupts are looked at again when they are freed");
                 return true;
         }
-        set_ability(t, ABILITY_OBJECT_CHECK, false, "of %lld owners read off objects %lld were not as inferred",
-                (long long)verified, (long long)wrong);
+        if (wrong)
+                set_ability(t, ABILITY_OBJECT_CHECK, false, "of %lld owners read off objects %lld were not as inferred",
+                        (long long)verified, (long long)wrong);
         set_ability(t, ABILITY_LATE_CHARGES, false, "owners of objects cannot be read");
         return false;
 }

@@ -33,8 +33,7 @@ struct tracker_bpf {
         struct bpf_link *links[48];
         const char *sections[48]; /* of the programs that are attached; filled by tracker_bpf_hooks() */
         size_t n_links;
-        bool has_states, has_holes;
-        bool owners_wrong; /* an owner that was read did not agree: never again */
+        bool has_states, has_stack_areas, has_holes;
         int64_t swept_at_us;
         struct tracker_ability abilities[_ABILITIES];
         char reasons[_ABILITIES][160];

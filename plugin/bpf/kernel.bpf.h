@@ -65,6 +65,7 @@ struct mem_cgroup {
 struct task_struct {
         struct css_set *cgroups;
         struct mem_cgroup *active_memcg; /* remote charging: loop devices, io_uring, BPF maps, fsnotify */
+        struct obj_cgroup *objcg; /* since 6.7 (commit 7d0715d0d6b2); NULL in the last moments of a task: see is_billed() */
         void *stack;
         unsigned int flags;
 };

@@ -9,8 +9,6 @@
 #include "object.bpf.h"
 #include "owner.bpf.h"
 
-bool late_charges; /* whether objects go to limbo: owners can be read */
-
 INLINE void to_limbo(u64 site, u64 key, u64 bytes, u32 gfp) {
         u32 slot = slot_of(site, mp_tag(MP_LIMBO, MP_CACHE, 0, 0), gfp);
 

@@ -13,6 +13,7 @@
 u64 css_table[MP_CSS_IDS];  /* css id -> mp_css_entry: what that css was found to be in this epoch */
 u64 root_table[MP_CSS_IDS]; /* css id -> mp_css_entry: the roots of groups; user space writes it: the arm flag */
 u32 epoch;                  /* rises when root_table changes, so that older findings in css_table do not count */
+u32 host_group;             /* the group of the root cgroup, which charges nobody; 0: none */
 u64 losses[_MP_LOSSES];
 
 struct {
@@ -78,6 +79,16 @@ INLINE struct cgroup_subsys_state *payer(struct task_struct *task) {
         if (UNLIKELY(task->active_memcg))
                 return &task->active_memcg->css;
         return task->cgroups->subsys[bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id)];
+}
+
+/*
+ * Whether accounted allocations of this task are billed to anybody: not those of the root cgroup, and not those that a task
+ * makes after cgroup_exit(), when mem_cgroup_exit() has taken its objcg away (the signal to its parent).
+ */
+INLINE bool is_billed(struct task_struct *task, u32 group) {
+        if (UNLIKELY(group == LOAD(host_group)) && !BPF_CORE_READ(payer(task), parent))
+                return false;
+        return !bpf_core_field_exists(struct task_struct, objcg) || task->active_memcg || task->objcg;
 }
 
 /* The group whose memory this task allocates now; 0: none. */

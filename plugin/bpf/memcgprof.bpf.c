@@ -16,7 +16,6 @@
 char LICENSE[] SEC("license") = "GPL";
 
 bool nodes_wanted; /* by any group */
-u32 host_group;    /* the group of the root cgroup, which charges nobody; 0: none */
 u64 caught;        /* frees in interrupts that only the second program saw */
 
 /* ---- frees: two programs a hook ------------------------------------------------------------------------------------------ */
@@ -85,7 +84,7 @@ INLINE void allocated(void *ctx, u64 site, u64 key, u64 bytes, u32 source, u32 g
                 count_irq(group, bytes);
                 return;
         }
-        if (UNLIKELY(group == LOAD(host_group)) && !BPF_CORE_READ(payer(task), parent))
+        if (charged && UNLIKELY(!is_billed(task, group)))
                 charged = false;
         if (charged)
                 bytes += source == MP_KMALLOC || source == MP_CACHE ? OBJCG_BYTES : 0;

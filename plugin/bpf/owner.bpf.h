@@ -18,6 +18,7 @@ u32 learn_tid; /* whose */
 u64 learned_page;
 
 bool objects_checked; /* owners may be read: they were verified and never wrong */
+bool late_charges;    /* whether objects of interrupts go to limbo: the same */
 u64 charges_verified; /* how often what was inferred was held against the object */
 
 #define STRUCT_PAGE ((u64)bpf_core_type_size(struct page))
@@ -70,8 +71,12 @@ static __noinline int verify_charge(u64 object, u32 group, bool charged) {
                 return 0;
         read_owner(object, &owner);
         __sync_fetch_and_add(&charges_verified, 1);
-        if (charged ? !owner.memcg || group_of_memcg(owner.memcg) != group : owner.memcg != 0)
+        if (charged ? !owner.memcg || group_of_memcg(owner.memcg) != group : owner.memcg != 0) {
                 lose(MP_LOSS_CHARGES);
+                objects_checked = late_charges = false;
+        } else if (UNLIKELY(!objects_checked) && charges_verified >= MP_VERIFIED_ENOUGH && !losses[MP_LOSS_CHARGES]) {
+                objects_checked = late_charges = true;
+        }
         return 0;
 }
 

@@ -93,8 +93,9 @@ INLINE void uncharged_page(void *ctx, u64 page, u32 order, u32 gfp, u32 group, c
 INLINE void charged_page(void *ctx, u64 page, u32 order, u32 gfp, u32 group, const struct mp_group *g) {
         const struct mp_sample *odds = &g->kernel[order & (MP_SAMPLES - 1)];
         struct mp_group_counts *c = group_counts_of(group);
+        u32 slot = catch_all(group, MP_PAGES, true);
         bool first, every;
-        u64 tag, value;
+        u64 value;
 
         if (!c)
                 return;
@@ -104,12 +105,11 @@ INLINE void charged_page(void *ctx, u64 page, u32 order, u32 gfp, u32 group, con
         if (first)
                 c->pages_seen++;
         every = first || odds->threshold == ~0U;
-        if (every || sampled(odds)) {
-                tag = mp_tag(group, MP_PAGES, 1, 0) | node_tag(g, page);
-                value = book_sample(slot_of_stack(ctx, tag, gfp), order, every ? PAGE_BYTES << order : odds->weight);
-        } else {
-                value = mp_value(PAGE_BYTES << order, catch_all(group, MP_PAGES, true), order);
-        }
+        if (every || sampled(odds))
+                slot = slot_of_stack(ctx, mp_tag(group, MP_PAGES, 1, 0) | node_tag(g, page), gfp);
+        /* without a name it counts in the total, which it does anyway */
+        value = slot > site_mask ? mp_value(PAGE_BYTES << order, slot, order)
+                                 : book_sample(slot, order, every ? PAGE_BYTES << order : odds->weight);
         if (count_only)
                 return;
         track(PAGE_KEY(page), order && !(gfp & gfp_comp) ? may_split(value) : value);
@@ -131,7 +131,7 @@ INLINE void page_allocated(void *ctx, u64 page, u32 order, u32 gfp, bool raw) {
         g = group_of(group);
         if (!g)
                 return;
-        if (charged)
+        if (charged && is_billed(task, group))
                 charged_page(ctx, page, order & (MP_SAMPLES - 1), gfp, group, g);
         else if (UNLIKELY(task->flags & PF_KTHREAD))
                 count_kthread(group, PAGE_BYTES << (order & (MP_SAMPLES - 1)));

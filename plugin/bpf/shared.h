@@ -30,6 +30,9 @@ enum mp_free_hook { MP_FREE_KFREE, MP_FREE_CACHE, MP_FREE_PAGE, MP_FREE_PERCPU, 
 /* Objects of different kinds never share a key: the low bits of an (at least 4-aligned) address carry the kind. */
 enum mp_kind { MP_KIND_SLAB, MP_KIND_PAGE, MP_KIND_PERCPU, MP_KIND_STACK };
 
+/* So many owners must have been read off objects, and all right, before objects are believed. */
+#define MP_VERIFIED_ENOUGH 16
+
 /* Group 0 is nobody's: objects that interrupts allocated and that may be charged to somebody later (limbo). */
 #define MP_LIMBO 0
 
