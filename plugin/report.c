@@ -128,18 +128,35 @@ static json_t *growth_json(const struct summary *s, enum memcg_counter k) {
         return integer_or_null(memcg_knows(&s->baseline, k) && memcg_knows(&s->now, k), s->now.value[k] - s->baseline.value[k]);
 }
 
+/* The parts of kernel memory and what stands beside it; `current` and `kernel` are sums of these, zswap is in billed_only. */
+static json_t *by_counter_json(const struct summary *s) {
+        static const enum memcg_counter shown[] = {MEMCG_SLAB, MEMCG_PERCPU, MEMCG_KERNEL_STACK, MEMCG_PAGETABLES,
+                MEMCG_VMALLOC, MEMCG_SOCK, MEMCG_ANON, MEMCG_FILE, MEMCG_SHMEM};
+        json_t *o = json_object();
+
+        for (size_t i = 0; i < ELEMENTS(shown); i++) {
+                const struct summary_counter *c = &s->by_counter[shown[i]];
+
+                json_object_set_new(o, memcg_counter_name(shown[i]),
+                        json_pack("{s:o, s:o, s:o}", "growth_bytes", integer_or_null(c->source, c->growth_bytes), "source",
+                                string_or_null(c->source), "explained_bytes",
+                                integer_or_null(c->explained_known, c->explained_bytes)));
+        }
+        return o;
+}
+
 static json_t *reconcile_json(const struct summary *s) {
         bool known = s->growth_known && s->live_known;
         bool measurable = known && llabs(s->growth_bytes) > s->slack_bytes;
         double ratio = measurable ? (double)s->explained_bytes / (double)s->growth_bytes : 0;
 
-        return json_pack("{s:s, s:b, s:I, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:{s:o, s:o}}", "source", s->source, "frozen",
+        return json_pack("{s:s, s:b, s:I, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:{s:o, s:o}, s:o}", "source", s->source, "frozen",
                 s->frozen, "at_us", (json_int_t)s->now.at_us, "counters", counters_json(&s->now), "growth_bytes",
                 integer_or_null(s->growth_known, s->growth_bytes), "explained_bytes",
                 integer_or_null(s->live_known, s->explained_bytes), "freed_unmatched", (json_int_t)s->explained_unmatched,
                 "explained_ratio", measurable ? json_real(ratio) : json_null(), "unattributed",
                 integer_or_null(known, s->unattributed), "slack_bytes", (json_int_t)s->slack_bytes, "billed_only", "sock",
-                growth_json(s, MEMCG_SOCK), "zswap", growth_json(s, MEMCG_ZSWAP));
+                growth_json(s, MEMCG_SOCK), "zswap", growth_json(s, MEMCG_ZSWAP), "by_counter", by_counter_json(s));
 }
 
 static void set(json_t *o, const char *name, json_t *value) {
@@ -198,7 +215,8 @@ json_t *report_summary(const struct summary *s) {
         set(o, "totals", totals_json(s));
         set(o, "baseline", baseline_json(s));
         set(o, "reconcile", reconcile_json(s));
-        set(o, "swept_at_us", json_null());
+        set(o, "swept_at_us", integer_or_null(s->swept_at_us != 0, s->swept_at_us));
+        set(o, "sweep_us", integer_or_null(s->sweep_us != 0, s->sweep_us));
         set(o, "total_sites", json_integer((json_int_t)s->total_sites));
         for (size_t i = 0; i < s->n_rows; i++)
                 json_array_append_new(sites, row_json(&s->rows[i]));

@@ -86,7 +86,7 @@ static void write_at(int dir, const char *name, const char *text) {
 /* A directory with files in it is all that memcg_read sees of a group. */
 static void reads_a_directory(void **state) {
         char dir[] = "/tmp/memcgprof-memcg-XXXXXX";
-        struct cgroup c = {.layout = CGROUP_V1};
+        struct cgroup c = {.path = strdupa("/g"), .layout = CGROUP_V1};
         struct memcg_counters n = {.known = 77};
         int64_t now = (int64_t)time(NULL) * 1000000;
 
