@@ -20,11 +20,11 @@
  */
 
 /*
- * A quarter of 4 GiB beside a quarter of the object table: memory that a virtual machine touches for the first time is slow.
+ * An eighth of 4 GiB beside an eighth of the object table: memory that a virtual machine touches for the first time is slow.
  * MEMCGPROF_TRAP_CACHE_MIB says otherwise.
  */
-#define CACHE_BYTES (1ll << 30)
-#define CACHE_OBJECTS (1 << 18)
+#define CACHE_BYTES (512ll << 20)
+#define CACHE_OBJECTS (1 << 17)
 
 static int big_file;
 static int64_t big_file_bytes;
@@ -328,7 +328,7 @@ static void test_threads(void **state) {
 }
 
 static void fork_and_exit(void) {
-        for (size_t i = 0; i < 200; i++) {
+        for (size_t i = 0; i < 100; i++) {
                 pid_t pid = fork();
 
                 must(pid >= 0, "fork");

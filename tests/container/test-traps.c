@@ -316,8 +316,8 @@ static void test_full_baseline(void **state) {
 /* ---- a leak in a table that is far too small ------------------------------------------------------------------------------
  */
 
-#define TINY_OBJECTS 1024
-#define LEAKED 64
+#define TINY_OBJECTS 512
+#define LEAKED 32
 
 /* A pipe or a pair of sockets takes nine objects or more. Of pipes one in a hundred stays. */
 static void leak_among_churn(void) {
@@ -373,7 +373,7 @@ static void test_leak_among_churn(void **state) {
         assert_true(alone > LEAKED * 500);
 
         tiny = watch_with(
-                "leak-tiny", &(struct tracker_options){.objects = TINY_OBJECTS, .spill = 256}, &(struct tracker_wish){});
+                "leak-tiny", &(struct tracker_options){.objects = TINY_OBJECTS, .spill = 128}, &(struct tracker_wish){});
         s = subject_new(tiny.c->path, leak_among_churn, nothing);
         subject_step(&s);
         settle(tiny.c);
