@@ -91,9 +91,12 @@ def first_row(tap, figures, functions):
 def adds_up(figures):
     for document in (figures.before, figures.held, figures.after):
         for kind in ("slab", "page", "percpu"):
-            said = document.charged(kind)
-            added = sum(r["bytes"] or 0 for r in document.rows() if r["charged"] and r["type"] == kind)
-            check(said is None or said == added, f"charged {kind} is {said} in totals, {added} in rows")
+            rows = [r for r in document.rows() if r["charged"] and r["type"] == kind]
+            said, added = document.charged(kind), sum(r["bytes"] or 0 for r in rows)
+            # rows of pages may be samples, their total is none; a sample that was not taken has no error either
+            off = 64 << 10 if any(r["estimated"] for r in rows) else 0
+            off += 4 * int(sum((r["error_bytes"] or 0) ** 2 for r in rows) ** 0.5)
+            check(said is None or abs(said - added) <= off, f"charged {kind} is {said} in totals, {added} in rows, allowed {off}")
 
 
 def released(tap, figures):

@@ -8,9 +8,11 @@
 /*
  * For some milliseconds at a time this kernel (6.18.44) shows frees of one CPU to no tracepoint program at all: two engines
  * side by side miss the same objects, neither counts a skipped program, and the addresses are given out again. Seen in about
- * one of twenty releases, at most half of one release.
+ * one of twenty releases, at most half of one release. A sweep finds them.
  */
-#define UNSEEN(bytes) ((bytes) / 2)
+static int64_t unseen(struct tracker *t, int64_t bytes) {
+        return sweep(t) ? 0 : bytes / 2;
+}
 
 /* A descriptor table for 10000 descriptors is a kvmalloc of 128 KiB, which is a large kmalloc, which is pages. */
 static void hold_descriptor_table(void) {
@@ -25,7 +27,7 @@ static void check_follows(const struct tracker_options *options, void (*hold)(vo
         struct tracker *t = tracker_of(options);
         struct cgroup *c = group_new("follows");
         struct subject s = subject_new(c->path, hold, drop);
-        int64_t before = kernel_counter(c), held_bytes;
+        int64_t before = kernel_counter(c), held_bytes, slack;
         unsigned group = begin(t, c);
         struct reading r;
 
@@ -36,8 +38,9 @@ static void check_follows(const struct tracker_options *options, void (*hold)(vo
         assert_near(held_bytes, kernel_counter(c) - before, SLACK);
         subject_step(&s);
         settle(c);
+        slack = SLACK + unseen(t, held_bytes);
         r = reading_of(t, group);
-        assert_near(charged_of(&r) - r.unmatched, kernel_counter(c) - before, SLACK + UNSEEN(held_bytes));
+        assert_near(charged_of(&r) - r.unmatched, kernel_counter(c) - before, slack);
         assert_true(r.lowest >= 0);
         subject_end(&s);
         t->ops->end(t, group);
@@ -59,6 +62,7 @@ static void test_softirq_frees(void **state) {
         struct cgroup *c = group_new("softirq");
         unsigned group = begin(t, c);
         struct reading r;
+        int64_t slack;
 
         for (unsigned round = 0; round < 10; round++) {
                 struct subject s = subject_new(c->path, hold_sockets, drop_held);
@@ -68,12 +72,13 @@ static void test_softirq_frees(void **state) {
                 subject_end(&s);
         }
         settle(c);
+        slack = SLACK + unseen(t, reading_of(t, group).allocated / 10);
         r = reading_of(t, group);
         print_message("# recursion misses %lld, missed frees %lld, left %lld of %lld bytes\n",
                 (long long)r.lost[LOSS_RECURSION], (long long)r.lost[LOSS_MISSED_FREES], (long long)r.live[1][TYPE_SLAB],
                 (long long)r.allocated);
         assert_true(r.lost[LOSS_RECURSION] < 100); /* with one program a hook: thousands in every second release */
-        assert_near(r.live[1][TYPE_SLAB], 0, SLACK + UNSEEN(r.allocated / 10));
+        assert_near(r.live[1][TYPE_SLAB], 0, slack);
         t->ops->end(t, group);
         group_end(c);
         tracker_free(t);
@@ -123,8 +128,7 @@ static void test_baseline(void **state) {
         assert_true(shrunk > N * 1000);
         assert_true(r.lowest >= 0);
         assert_true(charged_of(&r) >= 0);
-        /* inodes go by RCU, outside the task, and cannot be known as the group's */
-        assert_true(r.unmatched > shrunk / 2 && r.unmatched <= shrunk + SLACK);
+        assert_near(r.unmatched, shrunk, SLACK + shrunk / 100);
         subject_end(&s);
         t->ops->end(t, group);
         group_end(c);
@@ -142,7 +146,7 @@ static void test_large_kmalloc(void **state) {
 
         subject_step(&s);
         r = reading_of(t, group);
-        assert_true(r.live[1][TYPE_PAGE] >= 128 << 10);
+        assert_true((r.pages_known ? r.pages : r.live[1][TYPE_PAGE]) >= 128 << 10);
         assert_true(r.largest_slab <= 8192 + 8);
         assert_near(charged_of(&r), kernel_counter(c) - before, SLACK);
         subject_end(&s);
@@ -183,9 +187,10 @@ static void test_tiny_object_table(void **state) {
         assert_true(r.untracked > 0);
         subject_step(&s);
         settle(c);
+        sweep(t);
         r = reading_of(t, group);
         assert_true(r.lowest >= 0);
-        assert_near(charged_of(&r), 0, SLACK + (512 << 10)); /* the descriptor table stays, and what UNSEEN says */
+        assert_near(charged_of(&r), 0, SLACK + (512 << 10)); /* the descriptor table stays, and what may be unseen */
         subject_end(&s);
         t->ops->end(t, group);
         group_end(c);
@@ -265,6 +270,7 @@ static void test_clean_beside_active(void **state) {
         struct subject s = subject_new(c->path, hold_pipes, drop_held), u = subject_new(d->path, hold_pipes, drop_held);
         unsigned first = begin(t, c), second = begin(t, d);
         struct reading before, after;
+        int64_t slack;
 
         assert_int_not_equal(first, second);
         subject_step(&s);
@@ -279,9 +285,10 @@ static void test_clean_beside_active(void **state) {
         subject_step(&s);
         subject_step(&u);
         settle(d);
+        slack = SLACK + unseen(t, before.live[1][TYPE_SLAB]);
         after = reading_of(t, second);
         assert_true(after.lowest >= 0);
-        assert_near(after.live[1][TYPE_SLAB], 0, SLACK + UNSEEN(before.live[1][TYPE_SLAB]));
+        assert_near(after.live[1][TYPE_SLAB], 0, slack);
         subject_end(&s);
         subject_end(&u);
         t->ops->end(t, second);

@@ -345,11 +345,12 @@ static void hold_200_pipes(void) {
 }
 
 /* Learns them in a group where nothing else happens: those that are called for each pipe exactly once, twice or three times. */
-static void learn_path(void) {
-        struct watch w = watch("path");
+static void learn_path(struct tracker *t) {
+        struct watch w = {.t = t, .c = group_new("path")};
         struct subject s = subject_new(w.c->path, hold_200_pipes, nothing);
         struct tracker_sample sample = {};
 
+        w.group = begin(t, w.c);
         subject_step(&s);
         assert_int_equal(w.t->ops->read(w.t, w.group, &sample), 0);
         for (size_t i = 0; i < sample.n_rows && n_path < PATH_MAX_SITES; i++) {
@@ -362,7 +363,8 @@ static void learn_path(void) {
         }
         tracker_sample_done(&sample);
         subject_end(&s);
-        watch_end(&w);
+        t->ops->end(t, w.group);
+        group_end(w.c);
         print_message("# a pipe passes %zu charged sites\n", n_path);
         assert_true(n_path >= 3);
 }
@@ -408,8 +410,8 @@ static void test_renew(void **state) {
         int64_t explained = 0;
         double began;
 
-        learn_path();
         w = watch_with("renew", &(struct tracker_options){.groups = 256}, &(struct tracker_wish){});
+        learn_path(w.t);
         s = subject_new(w.c->path, make_pipes_without_pause, drop_held);
         groups[0] = w.group;
         subject_go(&s);
@@ -446,8 +448,8 @@ static void test_fold(void **state) {
         struct watch w;
         struct subject s;
 
-        learn_path();
         w = watch("fold");
+        learn_path(w.t);
         s = subject_new(w.c->path, make_pipes_without_pause, drop_held);
         subject_go(&s);
         for (size_t i = 0; i < RENEWALS; i++) {
@@ -487,8 +489,8 @@ static void test_others_come_and_go(void **state) {
         struct subject s;
         struct reading r;
 
-        learn_path();
         w = watch("goes-on");
+        learn_path(w.t);
         s = subject_new(w.c->path, make_pipes_without_pause, drop_held);
         for (size_t i = 0; i < ALIVE; i++) {
                 _cleanup_free_ char *name = format("comes-%zu", i);

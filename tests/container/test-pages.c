@@ -20,11 +20,11 @@
  */
 
 /*
- * A quarter of 4 GiB beside a quarter of the object table: memory that a virtual machine touches for the first time is slow.
+ * An eighth of 4 GiB beside an eighth of the object table: memory that a virtual machine touches for the first time is slow.
  * MEMCGPROF_TRAP_CACHE_MIB says otherwise.
  */
-#define CACHE_BYTES (1ll << 30)
-#define CACHE_OBJECTS (1 << 18)
+#define CACHE_BYTES (512ll << 20)
+#define CACHE_OBJECTS (1 << 17)
 
 static int big_file;
 static int64_t big_file_bytes;
@@ -319,7 +319,11 @@ static void test_threads(void **state) {
 
         subject_step(&s);
         r = check_agrees(&w, "held", SLACK);
-        assert_near(r.synthetic, THREADS * STACK_BYTES, 2 * STACK_BYTES);
+        /* a row of their own where stacks are vmalloc (CONFIG_VMAP_STACK), pages like others where not; never both */
+        if (r.synthetic > 0)
+                assert_near(r.synthetic, THREADS * STACK_BYTES, 2 * STACK_BYTES);
+        else
+                assert_true((r.pages_known ? r.pages : r.live[1][TYPE_PAGE]) >= THREADS * STACK_BYTES);
         subject_step(&s);
         r = check_agrees(&w, "ended", SLACK);
         assert_near(r.synthetic, 0, 2 * STACK_BYTES);
@@ -328,7 +332,7 @@ static void test_threads(void **state) {
 }
 
 static void fork_and_exit(void) {
-        for (size_t i = 0; i < 200; i++) {
+        for (size_t i = 0; i < 100; i++) {
                 pid_t pid = fork();
 
                 must(pid >= 0, "fork");
