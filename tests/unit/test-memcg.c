@@ -133,8 +133,8 @@ static void reads_the_host(void **state) {
         /* No counter for kernel memory in all, nor for what is charged, nor for sockets. */
         assert_int_equal(n.known, (BIT(_MEMCG_MAX) - 1) & ~(BIT(MEMCG_CURRENT) | BIT(MEMCG_KERNEL) | BIT(MEMCG_SOCK)));
         assert_int_equal(n.value[MEMCG_SLAB], INT64_C(302596) * 1024);
-        assert_int_equal(n.value[MEMCG_FILE], INT64_C(5120 + 4000000) * 1024);
-        assert_int_equal(n.value[MEMCG_PAGETABLES], INT64_C(2048 + 16) * 1024);
+        assert_int_equal(n.value[MEMCG_FILE], (5120 + INT64_C(4000000)) * 1024);
+        assert_int_equal(n.value[MEMCG_PAGETABLES], (2048 + 16) * 1024);
         assert_int_equal(n.value[MEMCG_ZSWAP], 0);
         assert_int_equal(memcg_read(&host, &n), 0);
         assert_true(memcg_knows(&n, MEMCG_SLAB));
