@@ -239,8 +239,12 @@ static struct verdict probe_mem_profiling(const struct context *c, const char *a
                 shown ?: "?");
 }
 
-static struct verdict probe_fixed(const struct context *c, const char *reason) {
+static struct verdict probe_missing(const struct context *c, const char *reason) {
         return verdict(false, "%s", reason);
+}
+
+static struct verdict probe_served(const struct context *c, const char *reason) {
+        return verdict(true, "%s", reason);
 }
 
 #define NOT_YET "not part of this version"
@@ -271,13 +275,13 @@ static const struct probe {
         {"allocinfo_ioctl", probe_allocinfo_ioctl, NULL, false},
         {"vm.mem_profiling", probe_mem_profiling, NULL, false},
         {"tracepoint.alloc_tag_mem_alloced", probe_tracepoint, "alloc_tag_mem_alloced", false},
-        {"memcg_interface", probe_fixed,
+        {"memcg_interface", probe_missing,
                 "no kernel known to this version profiles allocations per memory cgroup by itself: it is done with BPF "
                 "programs",
                 false},
-        {"multi", probe_fixed, NOT_YET ": one group at a time", false},
-        {"stacks", probe_fixed, NOT_YET, false},
-        {"units", probe_fixed, NOT_YET, false},
+        {"multi", probe_served, "any number of groups at once, each with counters of its own", false},
+        {"stacks", probe_missing, NOT_YET, false},
+        {"units", probe_missing, NOT_YET, false},
 };
 
 static int run_probes(const struct context *c, struct support *s) {

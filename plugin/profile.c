@@ -245,6 +245,7 @@ static int fill(
         r = names_measure(engine_names(p->engine), sample, &m);
         if (r < 0)
                 return r;
+        measures_scale(&m);
         sample_sum_add(&sum, engine_names(p->engine), sample);
         s->live_known = true;
         add_totals(&m, s);

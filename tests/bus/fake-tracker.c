@@ -6,7 +6,6 @@
 #include "fake-tracker.h"
 #include "text.h"
 
-#define GROUPS_MAX 4
 #define SCRIPT_BYTES_MAX (16u << 20)
 
 struct fake_tracker {
@@ -20,7 +19,8 @@ struct fake_tracker {
                 bool renewed;                 /* counts no allocations any more */
                 struct tracker_sample before; /* what older groups of the cgroup had counted when this one began */
                 struct tracker_sample after;  /* what there was when it was renewed */
-        } groups[GROUPS_MAX];
+        } * groups;
+        unsigned n_groups; /* as many as the options say */
 };
 
 static struct fake_tracker *of(struct tracker *t) {
@@ -73,7 +73,8 @@ static struct tracker_row make_row(const json_t *script, int64_t i) {
                 .live_known = boolean(script, "live_known", true),
                 .estimated = boolean(script, "estimated", false),
                 .error_bytes = number(script, "error_bytes", 0),
-                .node = -1,
+                .node = (int)number(script, "node", -1),
+                .gfp_flags = (uint32_t)number(script, "gfp_flags", 0),
         };
         size_t k;
 
@@ -109,6 +110,30 @@ static int read_rows(const json_t *script, struct tracker_sample *sample) {
         return 0;
 }
 
+/* The exact figures of charged pages: what the script says, else what its rows add up to. */
+static struct tracker_counts pages_of(const json_t *script, const struct tracker_sample *sample) {
+        const json_t *pages = json_object_get(script, "pages");
+        struct tracker_counts c = {};
+
+        pair(pages, "allocated", &c.allocated_bytes, &c.allocated_calls);
+        pair(pages, "freed", &c.freed_bytes, &c.freed_calls);
+        for (size_t i = 0; !pages && i < sample->n_rows; i++) {
+                const struct tracker_row *row = &sample->rows[i];
+
+                if (!row->charged || row->type != TYPE_PAGE)
+                        continue;
+                c.allocated_bytes += row->counts.allocated_bytes;
+                c.allocated_calls += row->counts.allocated_calls;
+                c.freed_bytes += row->counts.freed_bytes;
+                c.freed_calls += row->counts.freed_calls;
+                c.written_off_bytes += row->counts.written_off_bytes;
+                c.written_off_calls += row->counts.written_off_calls;
+                c.untracked_bytes += row->counts.untracked_bytes;
+                c.untracked_calls += row->counts.untracked_calls;
+        }
+        return c;
+}
+
 static int read_script(struct fake_tracker *f, struct tracker_sample *ret) {
         json_t *script = load(f);
         struct tracker_sample sample = {0};
@@ -118,6 +143,11 @@ static int read_script(struct fake_tracker *f, struct tracker_sample *ret) {
                 r = read_rows(script, &sample);
         sample.irq_bytes = number(script, "irq_bytes", 0);
         sample.freed_unmatched_bytes = number(script, "freed_unmatched_bytes", 0);
+        sample.kthread_bytes = number(script, "kthread_bytes", 0);
+        sample.charges_verified = number(script, "charges_verified", 0);
+        sample.charges_mismatched = number(script, "charges_mismatched", 0);
+        sample.swept_at_us = number(script, "swept_at_us", 0);
+        sample.pages = pages_of(script, &sample);
         for (enum loss l = 0; l < _LOSS_MAX; l++)
                 sample.lost[l] = number(json_object_get(script, "lost"), loss_name(l), 0);
         json_decref(script);
@@ -175,35 +205,48 @@ static int fake_read(struct tracker *t, unsigned group, struct tracker_sample *r
         return 0;
 }
 
+/* n_groups: none. */
+static unsigned free_group(const struct fake_tracker *f) {
+        unsigned i = 0;
+
+        while (i < f->n_groups && f->groups[i].used)
+                i++;
+        return i;
+}
+
+static void take_group(struct fake_tracker *f, unsigned i, unsigned *ret_group) {
+        f->groups[i].used = true;
+        f->groups[i].born = ++f->moment;
+        *ret_group = i;
+}
+
 static int fake_begin(
         struct tracker *t, const struct cgroup *cgroup, const struct tracker_wish *wish, unsigned *ret_group, char **reterr) {
         struct fake_tracker *f = of(t);
         json_t *script = load(f);
         int r = -(int)number(script, "begin_error", 0);
+        unsigned i;
 
         json_decref(script);
         if (r < 0)
                 return fail(reterr, r, "The script says so.");
-        for (unsigned i = 0; i < GROUPS_MAX; i++) {
-                if (f->groups[i].used)
-                        continue;
-                f->groups[i].used = true;
-                f->groups[i].born = ++f->moment;
-                *ret_group = i;
-                (void)fprintf(f->log, "begin %u %s\n", i, cgroup->path);
-                return 0;
-        }
-        return fail(reterr, -ENOSPC, "No free group.");
+        i = free_group(f);
+        if (i == f->n_groups)
+                return fail(reterr, -ENOSPC, "No free group.");
+        take_group(f, i, ret_group);
+        (void)fprintf(f->log, "begin %u %s", i, cgroup->path);
+        if (wish->page_sample)
+                (void)fprintf(f->log, " page_sample=%llu", (unsigned long long)wish->page_sample);
+        (void)fprintf(f->log, "%s\n", wish->numa ? " numa" : "");
+        return 0;
 }
 
 static int fake_renew(struct tracker *t, unsigned group, unsigned *ret_group, char **reterr) {
         struct fake_tracker *f = of(t);
-        unsigned i = 0;
+        unsigned i = free_group(f);
         int r;
 
-        while (i < GROUPS_MAX && f->groups[i].used)
-                i++;
-        if (i == GROUPS_MAX)
+        if (i == f->n_groups)
                 return fail(reterr, -ENOSPC, "No free group.");
         r = read_script(f, &f->groups[i].before);
         if (r >= 0)
@@ -211,9 +254,7 @@ static int fake_renew(struct tracker *t, unsigned group, unsigned *ret_group, ch
         if (r < 0)
                 return fail(reterr, r, "The script cannot be read.");
         f->groups[group].renewed = true;
-        f->groups[i].used = true;
-        f->groups[i].born = ++f->moment;
-        *ret_group = i;
+        take_group(f, i, ret_group);
         (void)fprintf(f->log, "renew %u %u\n", group, i);
         return 0;
 }
@@ -270,13 +311,19 @@ static uint64_t fake_footprint(struct tracker *t) {
 static struct tracker *fake_free(struct tracker *t) {
         struct fake_tracker *f = of(t);
 
-        for (unsigned i = 0; i < GROUPS_MAX; i++) {
+        for (unsigned i = 0; i < f->n_groups; i++) {
                 tracker_sample_done(&f->groups[i].before);
                 tracker_sample_done(&f->groups[i].after);
         }
         (void)fprintf(f->log, "free\n");
         (void)fclose(f->log);
+        free(f->groups);
         free(f);
+        return NULL;
+}
+
+static const char *const *fake_hooks(struct tracker *t, size_t *ret_n) {
+        *ret_n = 0;
         return NULL;
 }
 
@@ -292,10 +339,11 @@ static const struct tracker_ops fake_ops = {
         .sweep = fake_sweep,
         .clean = fake_clean,
         .footprint = fake_footprint,
+        .hooks = fake_hooks,
         .abilities = fake_abilities,
 };
 
-int fake_tracker_new(const char *script, struct tracker **ret, char **reterr) {
+int fake_tracker_new(const char *script, const struct tracker_options *options, struct tracker **ret, char **reterr) {
         _cleanup_free_ char *log = format("%s.log", script);
         struct fake_tracker *f = calloc(1, sizeof(*f));
         json_t *members;
@@ -313,8 +361,11 @@ int fake_tracker_new(const char *script, struct tracker **ret, char **reterr) {
                 free(f);
                 return fail(reterr, r, "The script says that there is no tracker.");
         }
-        f->log = fopen(log, "ae");
+        f->n_groups = options->groups;
+        f->groups = calloc(f->n_groups, sizeof(*f->groups));
+        f->log = f->groups ? fopen(log, "ae") : NULL;
         if (!f->log) {
+                free(f->groups);
                 free(f);
                 return fail(reterr, -errno, "Cannot write %s.", log);
         }

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "bench.h"
+
+/* Others allocate meanwhile: of several countings the least is ours. */
+#define COUNTINGS 3
+
+int gauge_new(const struct tracker_options *options, struct gauge *ret, char **reterr) {
+        int r = tracker_bpf_new(options, &ret->tracker, reterr);
+
+        return r < 0 ? r : empty_new(ret->tracker, &ret->floor, reterr);
+}
+
+void gauge_done(struct gauge *g) {
+        empty_free(g->floor);
+        tracker_free(g->tracker);
+}
+
+int nothing_on(unsigned argument, char **reterr) {
+        return 0;
+}
+
+void nothing_off(void) {
+}
+
+int floor_on(unsigned argument, char **reterr) {
+        return empty_attach(bench.live.floor, reterr);
+}
+
+void floor_off(void) {
+        empty_detach(bench.live.floor);
+}
+
+static int count_once(struct figures *f, char **reterr) {
+        for (size_t i = 0; i < _LOOPS; i++) {
+                unsigned n = loop_operations(&loops[i], bench.effort.ops);
+                uint64_t before = empty_allocations(bench.live.floor);
+                double ns, events;
+                int r;
+
+                if (!bench.effort.wanted[i])
+                        continue;
+                r = runner_run(bench.place->runner, &loops[i], n, &ns);
+                if (r < 0)
+                        return fail(reterr, r, "A loop failed: %s.", strerror(-r));
+                events = (double)(empty_allocations(bench.live.floor) - before) / n / loops[i].width;
+                if (f->events[i] == 0 || events < f->events[i])
+                        f->events[i] = events;
+        }
+        return 0;
+}
+
+int count_events(struct figures *f, char **reterr) {
+        _cleanup_close_ int statistics = empty_statistics();
+        int r = 0;
+
+        if (statistics < 0)
+                return fail(reterr, statistics, "The kernel does not count runs of BPF programs: %s.", strerror(-statistics));
+        r = empty_attach(bench.live.floor, reterr);
+        for (unsigned i = 0; r >= 0 && i < COUNTINGS; i++)
+                r = count_once(f, reterr);
+        empty_detach(bench.live.floor);
+        return r;
+}
