@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * See segment.h. Who counts which segment how is written in the segment only: a list of parts. There are few of them, one for
- * each profile above the cgroup, and everything that has to be found is found by looking through the segments.
+ * See segment.h. Who counts which segment, and how, is a list of parts in the segment: there are few, one for each profile
+ * above the cgroup. Each scope has a list of the segments that it has a part of, because it is read more often than anything
+ * changes.
  */
 #include "segment.h"
 
@@ -17,16 +18,18 @@ struct part {
 struct segment {
         unsigned group;
         bool armed;
-        uint64_t born;              /* in moments of the registry */
-        struct part *parts;         /* by serial number of the scope */
-        size_t n_parts, n_reserved; /* there is room for one part more than there are, whenever that was asked for */
-        int64_t gone;               /* when it was last read for a baseline */
+        uint64_t born;      /* in moments of the registry */
+        struct part *parts; /* by serial number of the scope */
+        size_t n_parts, n_reserved;
+        int64_t gone; /* when it was last read for a baseline */
 };
 
 struct scope {
         struct segments *all;
         const struct cgroup *cgroup;
-        struct segment *current; /* NULL when it cannot be allocated in any more */
+        struct segment *current;   /* NULL when it cannot be allocated in any more */
+        struct segment **segments; /* that it has a part of */
+        size_t n_segments, n_promised, n_reserved;
         uint64_t serial;
         bool gone;      /* the cgroup is */
         int64_t let_go; /* freed since the baseline in older segments that are no more */
@@ -52,17 +55,29 @@ static struct part *find_part(struct segment *g, const struct scope *s) {
         return NULL;
 }
 
-/* Makes room for one part more, so that set_part() cannot fail. */
-static int reserve_part(struct segment *g) {
-        struct part *grown;
+/*
+ * Makes room for a part of `s`, so that set_part() cannot fail; one scope may be promised places in many segments before it
+ * takes the first.
+ */
+static int reserve_part(struct segment *g, struct scope *s) {
+        struct segment **segments;
+        struct part *parts;
 
-        if (g->n_parts < g->n_reserved)
-                return 0;
-        grown = reallocarray(g->parts, g->n_parts + 4, sizeof(*grown));
-        if (!grown)
-                return -ENOMEM;
-        g->parts = grown;
-        g->n_reserved = g->n_parts + 4;
+        if (g->n_parts == g->n_reserved) {
+                parts = reallocarray(g->parts, g->n_parts + 4, sizeof(*parts));
+                if (!parts)
+                        return -ENOMEM;
+                g->parts = parts;
+                g->n_reserved = g->n_parts + 4;
+        }
+        if (s->n_segments + s->n_promised >= s->n_reserved) {
+                segments = reallocarray(s->segments, 2 * s->n_reserved + 4, sizeof(struct segment *));
+                if (!segments)
+                        return -ENOMEM;
+                s->segments = segments;
+                s->n_reserved = 2 * s->n_reserved + 4;
+        }
+        s->n_promised++;
         return 0;
 }
 
@@ -70,11 +85,13 @@ static void set_part(struct segment *g, struct scope *s, enum kind kind, int64_t
         struct part *p = find_part(g, s);
         size_t at = g->n_parts;
 
+        s->n_promised--;
         if (!p) {
                 for (; at > 0 && g->parts[at - 1].scope->serial > s->serial; at--)
                         g->parts[at] = g->parts[at - 1];
                 g->n_parts++;
                 p = &g->parts[at];
+                s->segments[s->n_segments++] = g;
         }
         *p = (struct part){.scope = s, .kind = kind, .base = base};
 }
@@ -82,10 +99,14 @@ static void set_part(struct segment *g, struct scope *s, enum kind kind, int64_t
 static void drop_part(struct segment *g, const struct scope *s) {
         struct part *p = find_part(g, s);
 
-        if (!p)
-                return;
         g->n_parts--;
         memmove(p, p + 1, (size_t)(g->parts + g->n_parts - p) * sizeof(*p));
+}
+
+static void forget_segment(struct scope *s, const struct segment *g) {
+        for (size_t i = 0; i < s->n_segments; i++)
+                if (s->segments[i] == g)
+                        s->segments[i--] = s->segments[--s->n_segments];
 }
 
 static bool same_parts(const struct segment *a, const struct segment *b) {
@@ -131,6 +152,8 @@ size_t segments_count(const struct segments *a) {
 }
 
 static struct segment *segment_free(struct segment *g) {
+        for (size_t i = 0; i < g->n_parts; i++)
+                forget_segment(g->parts[i].scope, g);
         free(g->parts);
         free(g);
         return NULL;
@@ -279,7 +302,7 @@ static int scope_new(struct segments *a, const struct cgroup *cgroup, struct sco
 }
 
 static int own(struct segment *g, struct scope *s) {
-        int r = reserve_part(g);
+        int r = reserve_part(g, s);
 
         if (r >= 0)
                 set_part(g, s, OWN, 0);
@@ -367,12 +390,14 @@ static int set_baseline(struct scope *s, uint64_t moment, char **reterr) {
         for (size_t i = 0; r >= 0 && i < a->n; i++) {
                 if (!becomes_older(a->items[i], s, moment))
                         continue;
-                r = reserve_part(a->items[i]);
+                r = reserve_part(a->items[i], s);
                 if (r >= 0)
                         r = read_gone(a, a->items[i], &a->items[i]->gone);
         }
-        if (r < 0)
+        if (r < 0) {
+                s->n_promised = 0;
                 return r;
+        }
         for (size_t i = 0; i < a->n; i++)
                 if (becomes_older(a->items[i], s, moment))
                         set_part(a->items[i], s, OLDER, a->items[i]->gone);
@@ -416,12 +441,13 @@ struct scope *scope_end(struct scope *s) {
                 a->tracker->ops->disarm(a->tracker, s->current->group);
         if (s->current)
                 s->current->armed = false;
-        for (size_t i = 0; i < a->n; i++)
-                drop_part(a->items[i], s);
+        for (size_t i = 0; i < s->n_segments; i++)
+                drop_part(s->segments[i], s);
         for (size_t i = 0; i < a->n_scopes; i++)
                 if (a->scopes[i] == s)
                         a->scopes[i--] = a->scopes[--a->n_scopes];
         tidy(a);
+        free(s->segments);
         free(s);
         return NULL;
 }
@@ -430,16 +456,16 @@ struct scope *scope_end(struct scope *s) {
  */
 
 /* What was freed since the baseline of memory from before, as far as it was counted then. */
-static int sum_older(struct scope *s, int64_t *ret) {
+static int sum_older(const struct scope *s, int64_t *ret) {
         int64_t gone, bytes = s->let_go;
         int r;
 
-        for (size_t i = 0; i < s->all->n; i++) {
-                struct part *p = find_part(s->all->items[i], s);
+        for (size_t i = 0; i < s->n_segments; i++) {
+                const struct part *p = find_part(s->segments[i], s);
 
-                if (!p || p->kind != OLDER)
+                if (p->kind != OLDER)
                         continue;
-                r = read_gone(s->all, s->all->items[i], &gone);
+                r = read_gone(s->all, s->segments[i], &gone);
                 if (r < 0)
                         return r;
                 bytes += gone - p->base;
@@ -448,24 +474,17 @@ static int sum_older(struct scope *s, int64_t *ret) {
         return 0;
 }
 
-static bool is_own(struct segment *g, const struct scope *s) {
-        struct part *p = find_part(g, s);
-
-        return p && p->kind == OWN;
-}
-
 int scope_read(struct scope *s, struct tracker_sample *ret) {
         _cleanup_(sample_adder_done) struct sample_adder adder = {};
-        const struct segments *a = s->all;
         int64_t older;
         int r = sum_older(s, &older);
 
-        for (size_t i = 0; r >= 0 && i < a->n; i++) {
+        for (size_t i = 0; r >= 0 && i < s->n_segments; i++) {
                 struct tracker_sample sample;
 
-                if (!is_own(a->items[i], s))
+                if (find_part(s->segments[i], s)->kind != OWN)
                         continue;
-                r = read_segment(a, a->items[i], &sample);
+                r = read_segment(s->all, s->segments[i], &sample);
                 if (r >= 0)
                         r = sample_add(&adder, &sample);
         }
@@ -478,19 +497,18 @@ int scope_read(struct scope *s, struct tracker_sample *ret) {
 }
 
 int scope_sum(struct scope *s, struct sample_sum *ret) {
-        const struct segments *a = s->all;
         struct sample_sum sum = {};
         int64_t older;
         int r = sum_older(s, &older);
 
-        for (size_t i = 0; r >= 0 && i < a->n; i++) {
+        for (size_t i = 0; r >= 0 && i < s->n_segments; i++) {
                 _cleanup_(tracker_sample_done) struct tracker_sample sample = {};
 
-                if (!is_own(a->items[i], s))
+                if (find_part(s->segments[i], s)->kind != OWN)
                         continue;
-                r = read_segment(a, a->items[i], &sample);
+                r = read_segment(s->all, s->segments[i], &sample);
                 if (r >= 0)
-                        sample_sum_add(&sum, a->names, &sample);
+                        sample_sum_add(&sum, s->all->names, &sample);
         }
         if (r < 0)
                 return r;
