@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -22,12 +23,15 @@ int held[2 * N + 64];
 struct board {
         char reason[256]; /* why the test cannot run here; empty: it can */
         volatile int64_t told[TOLD];
+        char directory[64];
         size_t n_groups;
         char groups[GROUPS_MAX][128];
 };
 
 static struct board *board;
 volatile int64_t *told;
+
+static const char *mutation;
 
 /* ---- the runner -----------------------------------------------------------------------------------------------------------
  */
@@ -72,6 +76,26 @@ static void remove_left_groups(void) {
         }
 }
 
+/* Flat: files only. */
+static void remove_left_directory(void) {
+        DIR *d = board->directory[0] ? opendir(board->directory) : NULL;
+        struct dirent *e;
+
+        if (!d)
+                return;
+        while ((e = readdir(d)))
+                (void)unlinkat(dirfd(d), e->d_name, 0);
+        closedir(d);
+        if (rmdir(board->directory) < 0)
+                printf("# %s cannot be removed: %s\n", board->directory, strerror(errno));
+}
+
+const char *scratch_directory(const char *below) {
+        snprintf(board->directory, sizeof(board->directory), "%s/memcgprof-test-XXXXXX", below);
+        assert_non_null(mkdtemp(board->directory));
+        return board->directory;
+}
+
 static double seconds(void) {
         struct timespec t;
 
@@ -103,6 +127,7 @@ static bool run_apart(const struct CMUnitTest *test, size_t number) {
         fclose(f);
         waitpid(pid, &status, 0);
         remove_left_groups();
+        remove_left_directory();
         printf("# %.1f s\n", seconds() - began);
         if (status != 0) {
                 if (WIFSIGNALED(status))
@@ -136,6 +161,10 @@ int run_program(const struct CMUnitTest *tests, size_t n, int argc, char **argv)
         size_t number = 0, failed = 0;
 
         argc--, argv++;
+        if (argc >= 2 && streq(argv[0], "--mutation")) {
+                mutation = argv[1];
+                argc -= 2, argv += 2;
+        }
         if (argc > 0 && count_wanted(tests, n, argc, argv) != (size_t)argc) {
                 fprintf(stderr, "One of the named tests does not exist.\n");
                 return 64;
@@ -331,10 +360,12 @@ void group_end(struct cgroup *c) {
 }
 
 struct tracker *tracker_of(const struct tracker_options *options) {
+        struct tracker_options all = options ? *options : (struct tracker_options){};
         _cleanup_free_ char *why = NULL;
         struct tracker *t = NULL;
 
-        if (tracker_bpf_new(options, &t, &why) < 0)
+        all.mutation = mutation;
+        if (tracker_bpf_new(&all, &t, &why) < 0)
                 fail_msg("%s", why);
         return t;
 }
@@ -382,8 +413,6 @@ static void add_row(struct reading *r, const struct tracker_row *row) {
                 r->error += row->error_bytes;
                 return;
         }
-        if (row->estimated && row->charged && row->type == TYPE_PAGE)
-                r->sampled = true;
         if (!row->estimated && live < r->lowest)
                 r->lowest = live;
         r->allocated += c->allocated_bytes;
@@ -408,6 +437,7 @@ struct reading reading_of(struct tracker *t, unsigned group) {
         for (size_t i = 0; i < s.n_rows; i++)
                 add_row(&r, &s.rows[i]);
         r.pages = s.pages.allocated_bytes - s.pages.freed_bytes - s.pages.written_off_bytes - s.pages.untracked_bytes;
+        r.pages_known = s.pages.allocated_calls > 0;
         r.unmatched = s.freed_unmatched_bytes;
         r.irq = s.irq_bytes;
         memcpy(r.lost, s.lost, sizeof(r.lost));
@@ -416,7 +446,7 @@ struct reading reading_of(struct tracker *t, unsigned group) {
 }
 
 int64_t charged_of(const struct reading *r) {
-        int64_t pages = r->sampled ? r->pages : r->live[1][TYPE_PAGE];
+        int64_t pages = r->pages_known ? r->pages : r->live[1][TYPE_PAGE];
 
         return r->live[1][TYPE_SLAB] + pages + r->live[1][TYPE_PERCPU] + r->live[1][TYPE_VMALLOC] + r->synthetic;
 }

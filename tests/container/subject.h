@@ -17,13 +17,17 @@ extern struct cgroup_root *root;
 /* ---- the runner ---------------------------------------------------------------------------------------------------------- */
 
 /*
- * Runs the tests, each in a process of its own, and prints TAP. Arguments: names of tests; without them all. Returns the exit
+ * Runs the tests, each in a process of its own, and prints TAP. Arguments: [--mutation NAME] [TEST...]; without
+ * names all of them. Returns the exit
  * status.
  */
 int run_program(const struct CMUnitTest *tests, size_t n, int argc, char **argv);
 
 /* Ends the running test as one that cannot run here; also out of a subject, in one of its steps. */
 void __attribute__((noreturn)) cannot(const char *reason);
+
+/* A directory for files, removed with them after the test. */
+const char *scratch_directory(const char *below);
 
 /* Shared by a test and its subjects: whatever a subject has to tell. */
 extern volatile int64_t *told;
@@ -81,7 +85,7 @@ struct reading {
         int64_t live_calls;         /* slab, charged */
         int64_t synthetic;          /* live of rows without an address: kernel stacks */
         int64_t pages;              /* live of charged kernel pages, counted one by one */
-        bool sampled;               /* rows of charged kernel pages are estimates */
+        bool pages_known;           /* false: their rows are the count */
         int64_t largest_slab;       /* bytes per call of the largest slab row */
         int64_t allocated, allocated_calls, freed, untracked, written_off, unmatched, irq; /* kernel memory, both lenses */
         int64_t catch_all;                                                                 /* allocated on catch-alls */
@@ -92,7 +96,7 @@ struct reading {
 
 struct reading reading_of(struct tracker *t, unsigned group);
 
-/* Charged kernel memory that is alive, by the exact total of pages where their rows are estimates. */
+/* Charged kernel memory that is alive, by the exact total of pages: their rows may be estimates. */
 int64_t charged_of(const struct reading *r);
 
 /* Live bytes of one row. */

@@ -5,7 +5,6 @@
  */
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "subject.h"
@@ -133,7 +132,7 @@ static void test_task_moves(void **state) {
 /* Files on a tmpfs that one makes, both open, and the other removes and closes last. */
 #define FILES 1000
 
-static char shared_directory[] = "/dev/shm/memcgprof-trap-XXXXXX";
+static const char *shared_directory;
 
 static void open_files(int flags) {
         for (size_t i = 0; i < FILES; i++) {
@@ -168,7 +167,7 @@ static void test_shared_files(void **state) {
         struct subject maker, remover;
         struct reading r;
 
-        assert_non_null(mkdtemp(shared_directory));
+        shared_directory = scratch_directory("/dev/shm");
         maker = subject_new(p.a.c->path, make_files, drop_held);
         remover = subject_new(p.b.c->path, open_them, remove_them);
         subject_step(&maker);
@@ -184,7 +183,6 @@ static void test_shared_files(void **state) {
         check_let_go(&p.b, "other, removed");
         subject_end(&maker);
         subject_end(&remover);
-        rmdir(shared_directory);
         pair_end(&p);
 }
 
