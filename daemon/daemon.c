@@ -21,8 +21,6 @@
 #define SETTLE_MS_MAX UINT64_C(600000)
 
 #define GROUPS_LIMIT 16384 /* of --groups-max */
-/* A profile takes one of the tracker's groups, and a second one when a profile above it begins, the host's for example. */
-#define TRACKER_GROUPS 2
 
 struct arguments {
         const char *bus, *state_dir;
@@ -167,7 +165,7 @@ static bool may_pass(int error) {
 }
 
 static int make_tracker(const struct arguments *a, const struct daemon_setup *setup, struct tracker **ret, char **reterr) {
-        const struct tracker_options options = {.groups = TRACKER_GROUPS * (uint32_t)a->groups_max};
+        const struct tracker_options options = {.groups = groups_of_tracker(a->groups_max)};
         _cleanup_free_ char *sentence = NULL;
         int r;
 

@@ -227,6 +227,17 @@ static int method_list_profiles(sd_bus_message *m, void *userdata, sd_bus_error 
         return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
+static json_t *describe_support(const struct manager *m, const struct support *support) {
+        struct engine *engine = manager_engine(m);
+        struct tracker *t = engine_tracker(engine);
+        const struct tracker_options options = {.groups = groups_of_tracker(groups_max(engine_groups(engine)))};
+        const struct tracker_ability *abilities;
+        size_t n;
+
+        abilities = t->ops->abilities(t, &n);
+        return report_support(support, abilities, n, &options);
+}
+
 static int method_describe_support(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         _cleanup_(support_freep) struct support *support = NULL;
         _cleanup_(json_decrefp) json_t *document = NULL;
@@ -239,7 +250,7 @@ static int method_describe_support(sd_bus_message *m, void *userdata, sd_bus_err
         r = support_probe(&support);
         if (r < 0)
                 return r;
-        document = report_support(support);
+        document = describe_support(userdata, support);
         text = document ? report_text(document) : NULL;
         return text ? sd_bus_reply_method_return(m, "s", text) : -ENOMEM;
 }

@@ -36,6 +36,14 @@
 
 struct manager;
 
+/*
+ * How many groups the tracker needs for so many profiles: each takes one, and a second one when a profile above it begins, the
+ * host's for example.
+ */
+static inline uint32_t groups_of_tracker(size_t profiles) {
+        return (uint32_t)(2 * profiles);
+}
+
 struct manager_listener {
         void (*added)(void *userdata, const struct view *v);
         void (*removed)(void *userdata, const struct view *v);                       /* still to be found while this runs */

@@ -86,6 +86,10 @@ struct names *engine_names(const struct engine *e) {
         return e->names;
 }
 
+struct tracker *engine_tracker(const struct engine *e) {
+        return e->tracker;
+}
+
 const char *engine_backend(const struct engine *e) {
         return e->tracker->ops->backend;
 }

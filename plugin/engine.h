@@ -21,6 +21,7 @@ const struct cgroup_root *engine_cgroups(const struct engine *e);
 struct groups *engine_groups(const struct engine *e);
 struct segments *engine_segments(const struct engine *e);
 struct names *engine_names(const struct engine *e);
+struct tracker *engine_tracker(const struct engine *e);
 const char *engine_backend(const struct engine *e);
 void engine_clean(struct engine *e); /* for idle moments; see tracker_ops.clean */
 

@@ -247,15 +247,48 @@ json_t *report_final(const struct summary *s, const struct report_end *end) {
         return o;
 }
 
-json_t *report_support(const struct support *s) {
+static json_t *item_json(const char *name, bool available, const char *reason) {
+        return json_pack("{s:s, s:b, s:o}", "name", name, "available", available, "reason", string_or_null(reason));
+}
+
+static json_t *cpus_json(const struct tracker_options *options, unsigned cpus, bool here) {
+        struct tracker_memory m;
+
+        tracker_memory(options, cpus, &m);
+        return json_pack("{s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "cpus", (json_int_t)cpus, "here", here, "total_bytes",
+                (json_int_t)m.total, "bytes_per_group", (json_int_t)m.per_group, "bytes_per_site", (json_int_t)m.per_site,
+                "groups", (json_int_t)m.groups, "sites", (json_int_t)m.sites, "objects", (json_int_t)m.objects);
+}
+
+/* For machines of some sizes, and for this one; by size. */
+static json_t *memory_json(const struct tracker_options *options, unsigned here) {
+        static const unsigned sizes[] = {2, 64, 256};
+        json_t *a = json_array();
+        unsigned before = 0;
+
+        for (size_t i = 0; i < ELEMENTS(sizes); i++) {
+                if (here > before && here < sizes[i])
+                        json_array_append_new(a, cpus_json(options, here, true));
+                json_array_append_new(a, cpus_json(options, sizes[i], sizes[i] == here));
+                before = sizes[i];
+        }
+        if (here > before)
+                json_array_append_new(a, cpus_json(options, here, true));
+        return a;
+}
+
+json_t *report_support(
+        const struct support *s, const struct tracker_ability *abilities, size_t n, const struct tracker_options *options) {
         json_t *o = document("memcgprof.support", s->backend, s->alloc_tags);
         json_t *items = json_array();
 
         set(o, "at_us", json_integer(now_us()));
         for (size_t i = 0; i < s->n_items; i++)
-                json_array_append_new(items, json_pack("{s:s, s:b, s:o}", "name", s->items[i].name, "available",
-                                                     s->items[i].available, "reason", string_or_null(s->items[i].reason)));
+                json_array_append_new(items, item_json(s->items[i].name, s->items[i].available, s->items[i].reason));
+        for (size_t i = 0; i < n; i++)
+                json_array_append_new(items, item_json(abilities[i].name, abilities[i].available, abilities[i].reason));
         set(o, "items", items);
+        set(o, "memory", memory_json(options, s->possible_cpus));
         return o;
 }
 

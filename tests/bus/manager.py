@@ -197,6 +197,17 @@ def properties(t):
 def describe_support(t):
     document = validated(t.client.manager("DescribeSupport"), "memcgprof.support")
     check(len(document["items"]) > 3 and all(item["reason"] for item in document["items"]), "items without a reason")
+    items = {item["name"]: (item["available"], item["reason"]) for item in document["items"]}
+    equal(items["multi"][0], True, "several groups at once")
+    equal(items["fake_ability"], (False, "this is a script"), "what the tracker says of itself")
+    memory = document["memory"]
+    check({2, 64, 256} <= {entry["cpus"] for entry in memory}, f"sizes of machines: {memory}")
+    here = os.sysconf("SC_NPROCESSORS_CONF")
+    equal([entry["cpus"] for entry in memory if entry["here"]], [here], "this machine")
+    equal(sorted(entry["cpus"] for entry in memory), [entry["cpus"] for entry in memory], "order")
+    check(all(entry["total_bytes"] > entry["groups"] * entry["bytes_per_group"] > 0 for entry in memory), f"figures: {memory}")
+    # A profile takes a second group when one above it begins.
+    equal({entry["groups"] for entry in memory}, {2048}, "groups")
 
 
 def no_tracker(t):
@@ -206,7 +217,9 @@ def no_tracker(t):
         t.daemon.write(new_error=95)
         t.daemon.start()
         equal(str(t.client.get(PATH, MANAGER, "Backend")), "none", "Backend")
-        validated(t.client.manager("DescribeSupport"), "memcgprof.support")
+        document = validated(t.client.manager("DescribeSupport"), "memcgprof.support")
+        engine, = [item for item in document["items"] if item["name"] == "engine"]
+        check(not engine["available"] and "no tracker" in engine["reason"], f"{engine}")
         with Group() as g:
             refused(ERROR + "NotSupported", ["DescribeSupport", "no tracker"], t.client.manager, "StartProfile", f"cgroup:{g.path}")
             refused(ERROR + "NotSupported", ["DescribeSupport"], t.client.manager, "RegisterContainer", os.path.basename(g.path),
