@@ -67,6 +67,10 @@ static void test_grouped(void **state) {
         check_page("grouped.json", render_20_rows, "grouped.txt");
 }
 
+static void test_numa(void **state) {
+        check_page("numa.json", render_20_rows, "numa.txt");
+}
+
 static void test_report(void **state) {
         check_page("report.json", render_20_rows, "report.txt");
 }
@@ -143,6 +147,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_summary),
                 cmocka_unit_test(test_grouped),
+                cmocka_unit_test(test_numa),
                 cmocka_unit_test(test_report),
                 cmocka_unit_test(test_support),
                 cmocka_unit_test(test_list),
