@@ -193,7 +193,8 @@ static void add_rows_to_sum(struct sample_sum *sum, struct names *names, const s
         for (size_t i = 0; i < sample->n_rows; i++) {
                 const struct tracker_row *row = &sample->rows[i];
 
-                if (row->type == TYPE_USER || !row->live_known || names_slab_backing(names, row))
+                if (row->type == TYPE_USER || !row->live_known || names_slab_backing(names, row) ||
+                        measure_is_blind(row->type, row->charged, &row->counts))
                         continue;
                 add_counter(sum, row);
                 if (!estimated || row->type != TYPE_PAGE || !row->charged)

@@ -119,7 +119,7 @@ static void check_rows(const struct history *h, const struct subject *p, const s
 
         for (enum sim_site site = 0; site < _SIM_SITES; site++) {
                 const struct row *row = row_of(s, site);
-                const struct tracker_counts *got = row ? &row->counts : &none, *wanted = &t->counts[site];
+                const struct tracker_counts *got = row ? &row->figures.counts : &none, *wanted = &t->counts[site];
 
                 if (site == SIM_SLAB_PAGES)
                         continue;
