@@ -28,3 +28,6 @@ struct quartiles figures_operation(const struct figures *f, size_t setting, size
 struct quartiles figures_slowdown(const struct figures *f, size_t setting, size_t loop); /* added per cent of an operation */
 struct quartiles figures_added(const struct figures *f, size_t setting, size_t loop);    /* ns per allocation event */
 struct quartiles figures_ratio(const struct figures *f, size_t setting, size_t against, size_t loop); /* of added costs */
+
+/* The same out of the least that each of the three took in any round: what disturbs only ever adds. */
+double figures_best(const struct figures *f, size_t setting, size_t against, size_t loop);

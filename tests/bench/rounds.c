@@ -7,7 +7,7 @@ int run_loops(const struct effort *effort, const struct place *place, double ret
 
                 if (!effort->wanted[i])
                         continue;
-                for (unsigned k = 0; k < effort->repeats; k++) {
+                for (unsigned k = 0; k < loop_repeats(&loops[i], effort->repeats); k++) {
                         double ns;
                         int r = runner_run(place->runner, &loops[i], n, &ns);
 
@@ -77,7 +77,8 @@ static void print_setting(const struct rounds *r, size_t s, size_t loop) {
         if (setting->against > 0 && !r->missing[setting->against]) {
                 struct quartiles q = figures_ratio(f, s, (size_t)setting->against, loop);
 
-                printf(" %7.2f  (%.2f to %.2f)", q.median, q.low, q.high);
+                printf(" %7.2f  (%.2f to %.2f) %7.2f", q.median, q.low, q.high,
+                        figures_best(f, s, (size_t)setting->against, loop));
                 if (setting->target > 0 && loops[loop].dense)
                         printf("  %s %.2f", judge(f, setting, q.median, loop), setting->target);
         }
@@ -88,9 +89,11 @@ void rounds_print(const struct rounds *r) {
         for (size_t loop = 0; loop < _LOOPS; loop++) {
                 if (!r->effort->wanted[loop])
                         continue;
-                printf("\n%s: %.1f allocation events an operation, %u operations, %u rounds\n", loops[loop].title,
-                        r->figures.events[loop], loop_operations(&loops[loop], r->effort->ops), r->figures.rounds);
-                printf("  %-44s %11s %8s %8s %7s  %s\n", "", "ns/op", "added %", "ns/event", "ratio", "(middle half)  target");
+                printf("\n%s: %.1f allocation events an operation, %u operations, best of %u, %u rounds\n", loops[loop].title,
+                        r->figures.events[loop], loop_operations(&loops[loop], r->effort->ops),
+                        loop_repeats(&loops[loop], r->effort->repeats), r->figures.rounds);
+                printf("  %-44s %11s %8s %8s %7s  %-16s %5s  %s\n", "", "ns/op", "added %", "ns/event", "ratio",
+                        "(middle half)", "best", "target");
                 for (size_t s = 0; s < r->n; s++)
                         print_setting(r, s, loop);
         }
