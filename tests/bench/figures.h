@@ -12,7 +12,7 @@
 #define SETTINGS_MAX 16
 
 struct figures {
-        unsigned rounds; /* complete ones */
+        unsigned rounds;
         double ns[SETTINGS_MAX][_LOOPS][ROUNDS_MAX];
         double events[_LOOPS]; /* allocation events an operation */
 };

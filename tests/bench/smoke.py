@@ -45,7 +45,7 @@ def tables(text):
 
 
 def cost(tap):
-    found = tables(bench("cost", "--quick"))
+    found = tables(bench("cost", "--quick", "--rounds", "1"))
     equal(len(found), 7, f"loops: {', '.join(found)}")
     for loop, (events, rows) in found.items():
         check(events > 0, f"{loop}: no allocation events were counted")
