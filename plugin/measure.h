@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Measures: what trackers' rows are once they have names. One measure per (site, type, charged, node); several samples may be
- * added into one set, because a profile is the sum of its groups.
+ * Measures: what trackers' rows are once they have names. One measure per (site, type, charged, node, estimated); several
+ * samples may be added into one set, because a profile is the sum of its groups:
  *
- * Invariants: items are sorted and distinct; names point into the symbol table that they were taken with.
+ *     measures_take() for each group, measures_add() into one set, measures_scale() once; then measures_subtract() of an older
+ *     set that went the same way.
+ *
+ * Invariants: items are sorted and distinct, with room for one more; names point into the symbol table that they were taken
+ * with (or into the tracker); after measures_scale() the charged pages of all items add up to `pages` exactly.
  */
 #pragma once
 
@@ -11,10 +15,10 @@
 #include "tracker.h"
 
 struct measure {
-        uint64_t address; /* of the naming function + offset; 0: not known */
+        uint64_t address; /* of the naming function + offset; 0: not known, or the row has a function without an address */
         enum site_type type;
         bool charged, live_known, estimated;
-        int node; /* -1: not asked for */
+        int node; /* -1: not asked for, or on no one node */
         uint32_t gfp_flags;
         struct symbol symbol;
         struct tracker_counts counts;
@@ -24,10 +28,11 @@ struct measure {
 struct measures {
         struct measure *items; /* sorted by compare_measures() */
         size_t n;
+        bool stacks; /* charged pages were told apart by their stacks, so vmalloc is known from the others */
         int64_t irq_bytes, kthread_bytes, freed_unmatched;
         int64_t charges_verified, charges_mismatched;
         int64_t swept_at_us;
-        struct tracker_counts pages;
+        struct tracker_counts pages; /* charged kernel pages, exactly */
         struct memcg_counters states;
         int64_t lost[_LOSS_MAX];
 };
@@ -37,11 +42,38 @@ int measures_take(
         const struct symbols *symbols, const struct tracker_sample *sample, struct measures *ret, size_t *ret_missing);
 void measures_done(struct measures *m);
 
-void tracker_counts_add(struct tracker_counts *a, const struct tracker_counts *b, int sign);
-int64_t tracker_counts_live(const struct tracker_counts *c);
+/* Adds another group's measures, taken with the same symbols. `into` may be all zero. -ENOMEM: `into` is as it was. */
+int measures_add(struct measures *into, const struct measures *from);
 
-/* Live charged kernel bytes: the events' side of the account. */
+/*
+ * Makes sampled rows of charged pages add up to the exact `pages` (ratio estimator), each figure by its own ratio; errors
+ * become those of a share of a known sum. What no sample names goes to the row without a name. Without sampling nothing
+ * changes.
+ */
+void measures_scale(struct measures *m);
+
+/* Takes an older reading of the same groups off a newer one; both are scaled. */
+void measures_subtract(struct measures *m, const struct measures *base);
+
+/* Errors are of independent samples: their squares add up. */
+int64_t measure_add_errors(int64_t a, int64_t b);
+
+/* True for a row that has a function but no place in it (kernel stacks). */
+static inline bool measure_is_synthetic(const struct measure *m) {
+        return m->address == 0 && m->symbol.name;
+}
+
+/* How many measures from `i` on are of one site, type and charge: a row of a document. */
+size_t measures_run(const struct measures *m, size_t i);
+
+/*
+ * A blind site: live is not known, because too many of its frees never reach us. `counts` are of a whole row. Charged objects
+ * are checked on the object by the sweep, so a missed free of theirs is found and their live is known.
+ */
+bool measure_is_blind(enum site_type type, bool charged, const struct tracker_counts *counts);
+
+/* Live charged kernel bytes: the events' side of the account. Exact also before measures_scale(). */
 int64_t measures_explain(const struct measures *m);
 
-/* Takes an older reading of the same groups off a newer one. */
-void measures_subtract(struct measures *m, const struct measures *base);
+/* Live kernel bytes and calls of both lenses, as the totals of a document: without blind sites. */
+void measures_live(const struct measures *m, int64_t *ret_bytes, int64_t *ret_calls);

@@ -2,16 +2,18 @@
 /* Which frame names a site. The table lists functions of 6.1 to 7.3; `_noprof` came with 6.10 (commit 7bd230a26648). */
 #include "site.h"
 
-static const char *const wrappers[] = {
-        /* mm/page_alloc.c, mm/mempolicy.c */
+/* mm/page_alloc.c, mm/mempolicy.c */
+static const char *const page_wrappers[] = {
         "__alloc_frozen_pages",
         "__alloc_pages",
+        "__alloc_pages_bulk",
         "__alloc_pages_slowpath",
         "__folio_alloc",
         "__get_free_pages",
         "alloc_frozen_pages",
         "alloc_pages",
         "alloc_pages_bulk",
+        "alloc_pages_bulk_array_mempolicy",
         "alloc_pages_bulk_mempolicy",
         "alloc_pages_exact",
         "alloc_pages_mpol",
@@ -21,6 +23,12 @@ static const char *const wrappers[] = {
         "get_free_pages",
         "get_zeroed_page",
         "vma_alloc_folio",
+};
+
+/* mm/vmalloc.c, between its users and the page allocator */
+static const char *const vmalloc_makers[] = {"__vmalloc_area_node", "__vmalloc_node_range", "vm_area_alloc_pages"};
+
+static const char *const wrappers[] = {
         /* mm/slub.c, mm/slab_common.c */
         "___kmalloc_large_node",
         "__do_kmalloc_node",
@@ -58,11 +66,8 @@ static const char *const wrappers[] = {
         "vmemdup_user",
         /* mm/vmalloc.c */
         "__vmalloc",
-        "__vmalloc_area_node",
         "__vmalloc_array",
         "__vmalloc_node",
-        "__vmalloc_node_range",
-        "vm_area_alloc_pages",
         "vmalloc",
         "vmalloc_array",
         "vmalloc_huge",
@@ -105,11 +110,17 @@ static bool among(const char *symbol, const char *const *table, size_t n) {
         return false;
 }
 
-bool site_is_wrapper(const char *function) {
+/* What stands between an event of the page allocator and whoever called that. */
+static bool is_page_side(const char *function) {
         for (size_t i = 0; i < ELEMENTS(tracing); i++)
                 if (startswith(function, tracing[i]))
                         return true;
-        return among(function, wrappers, ELEMENTS(wrappers));
+        return among(function, page_wrappers, ELEMENTS(page_wrappers));
+}
+
+bool site_is_wrapper(const char *function) {
+        return is_page_side(function) || among(function, wrappers, ELEMENTS(wrappers)) ||
+               among(function, vmalloc_makers, ELEMENTS(vmalloc_makers));
 }
 
 /* A return address may lie just behind its function, when the call was the last instruction: look up the call itself. */
@@ -122,7 +133,7 @@ static bool find_call(const struct symbols *symbols, uint64_t address, struct sy
 
 void site_resolve(const struct symbols *symbols, const uint64_t *frames, unsigned n, struct site *ret) {
         struct site site = {.symbol.module = ""};
-        bool named = false;
+        bool named = false, page_side = true;
 
         for (unsigned i = 0; i < n; i++) {
                 struct symbol symbol;
@@ -136,6 +147,10 @@ void site_resolve(const struct symbols *symbols, const uint64_t *frames, unsigne
                         site.slab_backing = n > 1;
                 if (named)
                         continue;
+                /* only what asked the page allocator itself: vmalloc also maps, for which page tables are made */
+                if (page_side && among(symbol.name, vmalloc_makers, ELEMENTS(vmalloc_makers)))
+                        site.vmalloc = true;
+                page_side = page_side && is_page_side(symbol.name);
                 site.symbol = symbol;
                 named = !site_is_wrapper(symbol.name);
         }

@@ -11,6 +11,7 @@
 struct site {
         struct symbol symbol; /* name NULL: not known to kallsyms */
         bool slab_backing;    /* pages that the slab allocator cuts into objects */
+        bool vmalloc;         /* pages that vmalloc maps */
 };
 
 /*
