@@ -57,3 +57,18 @@ struct quartiles figures_ratio(const struct series *f, size_t setting, size_t ag
                 values[i] = added(f, setting, loop, i) / added(f, against, loop, i);
         return quartiles_of(values, f->rounds);
 }
+
+static double least(const struct series *f, size_t setting, size_t loop) {
+        double best = f->ns[setting][loop][0];
+
+        for (unsigned i = 1; i < f->rounds; i++)
+                if (f->ns[setting][loop][i] < best)
+                        best = f->ns[setting][loop][i];
+        return best;
+}
+
+double figures_best(const struct series *f, size_t setting, size_t against, size_t loop) {
+        double base = least(f, 0, loop);
+
+        return (least(f, setting, loop) - base) / (least(f, against, loop) - base);
+}

@@ -12,7 +12,7 @@
 #define SETTINGS_MAX 16
 
 struct series {
-        unsigned rounds; /* complete ones */
+        unsigned rounds;
         double ns[SETTINGS_MAX][_LOOPS][ROUNDS_MAX];
         double events[_LOOPS]; /* allocation events an operation */
 };
@@ -28,3 +28,6 @@ struct quartiles figures_operation(const struct series *f, size_t setting, size_
 struct quartiles figures_slowdown(const struct series *f, size_t setting, size_t loop); /* added per cent of an operation */
 struct quartiles figures_added(const struct series *f, size_t setting, size_t loop);    /* ns per allocation event */
 struct quartiles figures_ratio(const struct series *f, size_t setting, size_t against, size_t loop); /* of added costs */
+
+/* The same out of the least that each of the three took in any round: what disturbs only ever adds. */
+double figures_best(const struct series *f, size_t setting, size_t against, size_t loop);
