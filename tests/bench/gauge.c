@@ -30,7 +30,7 @@ void floor_off(void) {
         empty_detach(bench.live.floor);
 }
 
-static int count_once(struct figures *f, char **reterr) {
+static int count_once(struct series *f, char **reterr) {
         for (size_t i = 0; i < _LOOPS; i++) {
                 unsigned n = loop_operations(&loops[i], bench.effort.ops);
                 uint64_t before = empty_allocations(bench.live.floor);
@@ -49,7 +49,7 @@ static int count_once(struct figures *f, char **reterr) {
         return 0;
 }
 
-int count_events(struct figures *f, char **reterr) {
+int count_events(struct series *f, char **reterr) {
         _cleanup_close_ int statistics = empty_statistics();
         int r = 0;
 

@@ -28,7 +28,7 @@ struct rounds {
         const struct setting *settings; /* the first is the one without programs */
         size_t n;
         char *missing[SETTINGS_MAX]; /* why a setting is not measured */
-        struct figures figures;
+        struct series figures;
 };
 
 /* A setting that cannot be put on is left out of all rounds; only a loop that fails ends the whole. */

@@ -119,7 +119,7 @@ static void check_rows(const struct history *h, const struct subject *p, const s
 
         for (enum sim_site site = 0; site < _SIM_SITES; site++) {
                 const struct row *row = row_of(s, site);
-                const struct tracker_counts *got = row ? &row->counts : &none, *wanted = &t->counts[site];
+                const struct tracker_counts *got = row ? &row->figures.counts : &none, *wanted = &t->counts[site];
 
                 if (site == SIM_SLAB_PAGES)
                         continue;
@@ -148,7 +148,7 @@ static void check_account(const struct history *h, const struct subject *p, cons
         same(h, p, "unattributed", s->unattributed, t->unattributed);
 }
 
-static void check_totals(const struct history *h, const struct subject *p, const struct truth *t) {
+static void check_totals(const struct history *h, const struct subject *p, const struct summary *s, const struct truth *t) {
         struct profile_totals totals;
         int64_t bytes = 0, calls = 0;
 
@@ -163,6 +163,7 @@ static void check_totals(const struct history *h, const struct subject *p, const
         }
         assert_int_equal(profile_totals(p->profile, &totals), 0);
         same(h, p, "live bytes", totals.live_bytes, bytes);
+        same(h, p, "live bytes of the document", s->charged.kernel_bytes + s->uncharged.kernel_bytes, bytes);
         same(h, p, "live calls", totals.live_calls, calls);
 }
 
@@ -174,7 +175,7 @@ static void check_subject(struct history *h, struct subject *p) {
         check_rows(h, p, s, &t);
         check_account(h, p, s, &t);
         same(h, p, "lost", s->lost[LOSS_RECURSION], h->sim->lost - p->lost);
-        check_totals(h, p, &t);
+        check_totals(h, p, s, &t);
 }
 
 /* There are never more groups than what tells each profile's baseline from those of the profiles above it. */
