@@ -75,12 +75,10 @@ int cost_run(char **reterr) {
                 r = gauge_new(&count_only, &bench.counting, reterr);
         if (r >= 0)
                 r = count_events(&rounds.figures, reterr);
-        if (r >= 0)
-                r = rounds_run(&rounds, bench.place, reterr);
-        if (rounds.figures.rounds > 0) {
+        if (r >= 0) {
                 printf("Floors: %zu empty programs on the hooks of live tracking, %zu on those of counting.\n",
                         empty_count(bench.live.floor), empty_count(bench.counting.floor));
-                rounds_print(&rounds);
+                r = rounds_run(&rounds, bench.place, true, reterr);
         }
         rounds_done(&rounds);
         return r;

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "bench.h"
 
-/* Others allocate meanwhile: of several countings the least is ours. */
-#define COUNTINGS 3
-
 int gauge_new(const struct tracker_options *options, struct gauge *ret, char **reterr) {
         int r = tracker_bpf_new(options, &ret->tracker, reterr);
 
@@ -30,34 +27,34 @@ void floor_off(void) {
         empty_detach(bench.live.floor);
 }
 
-static int count_once(struct figures *f, char **reterr) {
-        for (size_t i = 0; i < _LOOPS; i++) {
-                unsigned n = loop_operations(&loops[i], bench.effort.ops);
+/* Others allocate meanwhile: of several countings the least is ours. */
+static int count_loop(const struct loop *loop, double *ret, char **reterr) {
+        unsigned n = loop_operations(loop, bench.effort.ops);
+
+        for (unsigned i = 0; i < loop_repeats(loop, bench.effort.repeats); i++) {
                 uint64_t before = empty_allocations(bench.live.floor);
                 double ns, events;
-                int r;
+                int r = runner_run(bench.place->runner, loop, n, &ns);
 
-                if (!bench.effort.wanted[i])
-                        continue;
-                r = runner_run(bench.place->runner, &loops[i], n, &ns);
                 if (r < 0)
-                        return fail(reterr, r, "A loop failed: %s.", strerror(-r));
-                events = (double)(empty_allocations(bench.live.floor) - before) / n / loops[i].width;
-                if (f->events[i] == 0 || events < f->events[i])
-                        f->events[i] = events;
+                        return fail(reterr, r, "The loop %s failed: %s.", loop->name, strerror(-r));
+                events = (double)(empty_allocations(bench.live.floor) - before) / n / loop->width;
+                if (i == 0 || events < *ret)
+                        *ret = events;
         }
         return 0;
 }
 
-int count_events(struct figures *f, char **reterr) {
+int count_events(struct series *f, char **reterr) {
         _cleanup_close_ int statistics = empty_statistics();
-        int r = 0;
+        int r;
 
         if (statistics < 0)
                 return fail(reterr, statistics, "The kernel does not count runs of BPF programs: %s.", strerror(-statistics));
         r = empty_attach(bench.live.floor, reterr);
-        for (unsigned i = 0; r >= 0 && i < COUNTINGS; i++)
-                r = count_once(f, reterr);
+        for (size_t i = 0; r >= 0 && i < _LOOPS; i++)
+                if (bench.effort.wanted[i])
+                        r = count_loop(&loops[i], &f->events[i], reterr);
         empty_detach(bench.live.floor);
         return r;
 }

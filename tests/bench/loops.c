@@ -136,17 +136,25 @@ static int parallel_loop(const char *tree, unsigned n) {
 }
 
 const struct loop loops[_LOOPS] = {
-        [LOOP_PIPE] = {"pipe", "pipe create/close", 1, 1, true, pipe_loop},
-        [LOOP_OPEN] = {"open", "open/close", 1, 1, true, open_loop},
-        [LOOP_FORK] = {"fork", "fork, exec, exit, wait", 200, 1, false, fork_loop},
-        [LOOP_MMAP] = {"mmap", "mmap, touch, munmap of 1 MiB", 200, 1, false, mmap_loop},
-        [LOOP_FIND] = {"find", "find through 2000 files", 8000, 1, false, find_loop},
-        [LOOP_TAR] = {"tar", "tar of 2000 files", 8000, 1, false, tar_loop},
-        [LOOP_PARALLEL] = {"parallel", "pipe create/close on two CPUs", 1, 2, true, parallel_loop},
+        [LOOP_PIPE] = {"pipe", "pipe create/close", 1, 1, 1, true, pipe_loop},
+        [LOOP_OPEN] = {"open", "open/close", 1, 1, 1, true, open_loop},
+        [LOOP_FORK] = {"fork", "fork, exec, exit, wait", 500, 2, 1, false, fork_loop},
+        [LOOP_MMAP] = {"mmap", "mmap, touch, munmap of 1 MiB", 250, 2, 1, false, mmap_loop},
+        [LOOP_FIND] = {"find", "find through 2000 files", 2000, 6, 1, false, find_loop},
+        [LOOP_TAR] = {"tar", "tar of 2000 files", 2000, 12, 1, false, tar_loop},
+        [LOOP_PARALLEL] = {"parallel", "pipe create/close on two CPUs", 1, 4, 2, true, parallel_loop},
 };
 
+static unsigned part(unsigned n, unsigned share) {
+        return n < share ? 1 : n / share;
+}
+
 unsigned loop_operations(const struct loop *loop, unsigned ops) {
-        return ops < loop->share ? 1 : ops / loop->share;
+        return part(ops, loop->share);
+}
+
+unsigned loop_repeats(const struct loop *loop, unsigned repeats) {
+        return part(repeats, loop->seldom);
 }
 
 static int make_file(const char *path) {

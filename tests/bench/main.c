@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- *   bench [cost | peers | scale] [--rounds N] [--ops N] [--loops NAME,...] [--groups N] [--quick]
+ *   bench [cost | peers | scale] [--rounds N] [--ops N] [--repeats N] [--loops NAME,...] [--groups N] [--quick]
  *
  * The machine may be shared and noisy, so nothing is compared across runs: in every round all settings are measured one after
  * the other on the same loops, ratios are formed within the round, and the middle of the rounds is printed, with its quartiles.
@@ -19,15 +19,16 @@ static const struct verb {
         int (*run)(char **reterr);
         struct effort effort; /* unless the options say otherwise */
 } verbs[] = {
-        {"cost", "what an event costs, in each way of counting", cost_run, {.rounds = 31, .ops = 8000, .repeats = 5}},
-        {"peers", "ours beside bpftrace and memleak", peers_run, {.rounds = 9, .ops = 8000, .repeats = 5}},
+        {"cost", "what an event costs, in each way of counting", cost_run, {.rounds = 31, .ops = 500, .repeats = 60}},
+        {"peers", "ours beside bpftrace and memleak", peers_run, {.rounds = 9, .ops = 500, .repeats = 60}},
         {"scale", "what 1 to 1000 groups cost, in time and memory", scale_run,
-                {.rounds = 9, .ops = 8000, .repeats = 5, .groups = GROUPS_MAX}},
+                {.rounds = 9, .ops = 500, .repeats = 60, .groups = GROUPS_MAX}},
 };
 
 static int usage(void) {
         fprintf(stderr,
-                "usage: bench [VERB] [--rounds N (at most %d)] [--ops N] [--loops NAME,...] [--groups N] [--quick]\nverbs:\n",
+                "usage: bench [VERB] [--rounds N (at most %d)] [--ops N] [--repeats N] [--loops NAME,...] [--groups N] "
+                "[--quick]\nverbs:\n",
                 ROUNDS_MAX);
         for (size_t i = 0; i < ELEMENTS(verbs); i++)
                 fprintf(stderr, "  %-8s %s\n", verbs[i].name, verbs[i].what);
@@ -70,6 +71,9 @@ static bool take_option(int c, char *argument, struct effort *effort) {
                 return n > 0 && n <= ROUNDS_MAX;
         case 'o':
                 effort->ops = n;
+                return n > 0;
+        case 'p':
+                effort->repeats = n;
                 return n > 0;
         case 'l':
                 return want_loops(argument, effort);
@@ -117,8 +121,8 @@ static int run(const struct verb *verb) {
 
 int main(int argc, char **argv) {
         static const struct option options[] = {{"rounds", required_argument, NULL, 'r'}, {"ops", required_argument, NULL, 'o'},
-                {"loops", required_argument, NULL, 'l'}, {"groups", required_argument, NULL, 'g'},
-                {"quick", no_argument, NULL, 'q'}, {}};
+                {"repeats", required_argument, NULL, 'p'}, {"loops", required_argument, NULL, 'l'},
+                {"groups", required_argument, NULL, 'g'}, {"quick", no_argument, NULL, 'q'}, {}};
         const struct verb *verb = &verbs[0];
         int c;
 

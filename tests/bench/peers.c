@@ -172,11 +172,9 @@ int peers_run(char **reterr) {
                 r = gauge_new(NULL, &bench.live, reterr);
         if (r >= 0)
                 r = count_events(&rounds.figures, reterr);
-        if (r >= 0)
-                r = rounds_run(&rounds, bench.place, reterr);
-        if (rounds.figures.rounds > 0) {
+        if (r >= 0) {
                 printf("Ratios are to the cost that memcgprof's live tracking adds.\n");
-                rounds_print(&rounds);
+                r = rounds_run(&rounds, bench.place, true, reterr);
         }
         rounds_done(&rounds);
         forget_filter();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Rounds: in each, every setting is put on, all loops are run under it, and it is taken off again. Odd rounds go the other way,
- * so that a machine that grows slower or faster favours nobody.
+ * Rounds: in each, every setting is put on, the loop is run under it, and it is taken off again; one loop after the other, so
+ * that little time lies between what is compared. Odd rounds go the other way, so that a machine that grows slower or faster
+ * favours nobody.
  */
 #pragma once
 
@@ -28,15 +29,12 @@ struct rounds {
         const struct setting *settings; /* the first is the one without programs */
         size_t n;
         char *missing[SETTINGS_MAX]; /* why a setting is not measured */
-        struct figures figures;
+        struct series figures;
 };
 
-/* A setting that cannot be put on is left out of all rounds; only a loop that fails ends the whole. */
-int rounds_run(struct rounds *r, const struct place *place, char **reterr);
-
-/* One table a loop. */
-void rounds_print(const struct rounds *r);
+/*
+ * Runs all rounds of each loop and, when told to, prints the loop's table then. A setting that cannot be put on is left out
+ * from then on; only a loop that fails ends the whole.
+ */
+int rounds_run(struct rounds *r, const struct place *place, bool print, char **reterr);
 void rounds_done(struct rounds *r);
-
-/* All loops once: the best of the repeats. */
-int run_loops(const struct effort *effort, const struct place *place, double ret_ns[static _LOOPS]);

@@ -154,11 +154,9 @@ static int measure_groups(char **reterr) {
         if (r >= 0)
                 r = count_events(&rounds.figures, reterr);
         if (r >= 0)
-                r = rounds_run(&rounds, bench.place, reterr);
-        if (rounds.figures.rounds > 0) {
-                rounds_print(&rounds);
+                r = rounds_run(&rounds, bench.place, true, reterr);
+        if (r >= 0)
                 print_memory(&rounds);
-        }
         rounds_done(&rounds);
         shrink(0);
         return r;
@@ -187,7 +185,7 @@ static int measure_idle(char **reterr) {
         int r;
 
         rounds.effort = &bench.effort;
-        r = rounds_run(&rounds, bench.place, reterr);
+        r = rounds_run(&rounds, bench.place, false, reterr);
         printf("\nLoaded and idle, added to an operation:\n");
         for (size_t i = 0; r >= 0 && i < _LOOPS; i++) {
                 struct quartiles q = figures_slowdown(&rounds.figures, 1, i);

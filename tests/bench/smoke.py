@@ -10,9 +10,9 @@ from proc import built, need_root, run
 from tap import Skip, check, equal, main
 
 NUMBER = r"-?(?:[0-9]+(?:\.[0-9]+)?|nan|inf)"
-ROW = re.compile(rf"^  (\S.*?) +({NUMBER})(?: +({NUMBER}) +({NUMBER})(?: +({NUMBER})  \(({NUMBER}) to ({NUMBER})\).*)?)?$")
+ROW = re.compile(rf"^  (\S.*?) +({NUMBER})(?: +({NUMBER}) +({NUMBER})(?: +({NUMBER})  \(({NUMBER}) to ({NUMBER})\) +({NUMBER}).*)?)?$")
 MISSING = re.compile(r"^  (\S.*?) +not measured: (\S.*)$")
-TABLE = re.compile(rf"^(\S.*): ({NUMBER}) allocation events an operation, ([0-9]+) operations, ([0-9]+) rounds$")
+TABLE = re.compile(rf"^(\S.*): ({NUMBER}) allocation events an operation, ([0-9]+) operations, best of ([0-9]+), ([0-9]+) rounds$")
 
 COST = ("no programs", "floor: empty programs, hooks of counting", "floor: empty programs, all hooks",
         "task outside all groups, to its floor", "in the group, counting only, to its floor",
@@ -45,7 +45,7 @@ def tables(text):
 
 
 def cost(tap):
-    found = tables(bench("cost", "--quick"))
+    found = tables(bench("cost", "--quick", "--rounds", "1"))
     equal(len(found), 7, f"loops: {', '.join(found)}")
     for loop, (events, rows) in found.items():
         check(events > 0, f"{loop}: no allocation events were counted")
