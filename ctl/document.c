@@ -63,21 +63,56 @@ static enum site_type type_of(const json_t *site) {
         return _TYPE_MAX;
 }
 
-/* A row says what lives and not how many calls were written off: that is the rest of the account. */
-static void counts_of(const json_t *site, bool live_known, struct tracker_counts *ret) {
-        *ret = (struct tracker_counts){
-                .allocated_bytes = integer(site, "allocated_bytes"),
-                .allocated_calls = integer(site, "allocated_calls"),
-                .freed_bytes = integer(site, "freed_bytes"),
-                .freed_calls = integer(site, "freed_calls"),
-                .written_off_bytes = integer(site, "written_off_bytes"),
-                .untracked_bytes = integer(site, "untracked_bytes"),
+/* How many calls of blind sites are in a row follows from what lives in it. */
+static void figures_of(const json_t *o, struct figures *ret) {
+        const json_t *calls = json_object_get(o, "calls");
+        struct tracker_counts *c = &ret->counts;
+
+        *c = (struct tracker_counts){
+                .allocated_bytes = integer(o, "allocated_bytes"),
+                .allocated_calls = integer(o, "allocated_calls"),
+                .freed_bytes = integer(o, "freed_bytes"),
+                .freed_calls = integer(o, "freed_calls"),
+                .written_off_bytes = integer(o, "written_off_bytes"),
+                .written_off_calls = integer(o, "written_off_calls"),
+                .untracked_bytes = integer(o, "untracked_bytes"),
+                .untracked_calls = integer(o, "untracked_calls"),
         };
-        if (live_known)
-                ret->written_off_calls = ret->allocated_calls - ret->freed_calls - integer(site, "calls");
+        ret->blind_bytes = tracker_counts_live(c) - integer(o, "bytes");
+        ret->blind_calls = tracker_counts_live_calls(c) - json_integer_value(calls);
+        ret->blind_allocated_bytes = integer(o, "blind_allocated_bytes");
+        ret->error_bytes = integer(o, "error_bytes");
 }
 
-static int row_of(const json_t *site, struct row *ret) {
+static int parts_of(const json_t *site, struct row *ret) {
+        const json_t *nodes = json_object_get(site, "nodes"), *o;
+        size_t i;
+
+        if (json_array_size(nodes) == 0)
+                return 0;
+        ret->parts = calloc(json_array_size(nodes), sizeof(*ret->parts));
+        if (!ret->parts)
+                return -ENOMEM;
+        json_array_foreach(nodes, i, o) {
+                const json_t *node = json_object_get(o, "node");
+
+                ret->parts[i].node = json_is_integer(node) ? (int)json_integer_value(node) : -1;
+                figures_of(o, &ret->parts[i].figures);
+        }
+        ret->n_parts = i;
+        return 0;
+}
+
+/* Names that this version does not know are not kept. */
+static void gfp_of(const json_t *site, struct gfp_set *ret) {
+        const json_t *name;
+        size_t i;
+
+        json_array_foreach(json_object_get(site, "gfp_flags"), i, name) if (json_is_string(name))(void)
+                gfp_parse(json_string_value(name), ret);
+}
+
+static int names_of(const json_t *site, struct row *ret) {
         int r = copy_string(site, "key", &ret->key);
 
         if (r >= 0 && !ret->key)
@@ -86,16 +121,25 @@ static int row_of(const json_t *site, struct row *ret) {
                 r = copy_string(site, "function", &ret->function);
         if (r >= 0)
                 r = copy_string(site, "module", &ret->module);
-        if (r < 0 || !ret->key)
-                return -ENOMEM;
-        ret->offset = integer(site, "offset");
+        return r < 0 || !ret->key ? -ENOMEM : 0;
+}
+
+static int row_of(const json_t *site, struct row *ret) {
+        int r = names_of(site, ret);
+
+        if (r >= 0)
+                r = parts_of(site, ret);
+        if (r < 0)
+                return r;
+        ret->has_offset = json_is_integer(json_object_get(site, "offset"));
+        ret->offset = (uint32_t)integer(site, "offset");
         ret->type = type_of(site);
         ret->charged = json_is_true(json_object_get(site, "charged"));
         ret->live_known = json_is_integer(json_object_get(site, "bytes"));
         ret->accurate = json_is_true(json_object_get(site, "accurate"));
         ret->estimated = json_is_true(json_object_get(site, "estimated"));
-        ret->error_bytes = integer(site, "error_bytes");
-        counts_of(site, ret->live_known, &ret->counts);
+        gfp_of(site, &ret->gfp);
+        figures_of(site, &ret->figures);
         return 0;
 }
 

@@ -265,7 +265,9 @@ static int check_verb(const struct cursor *c, const struct options *o, char **re
                 return fail(reterr, -EINVAL, "\"memcgprof %s\" takes no more than %s.", v->name, v->args);
         if (o->spec && spec_parse(o->spec, &spec, reterr) < 0)
                 return -EINVAL;
-        return filter_check(&o->filter, reterr);
+        if (filter_check(&o->filter, reterr) < 0)
+                return -EINVAL;
+        return v->takes & TAKES_FILTER ? filter_check_summary(&o->filter, reterr) : 0;
 }
 
 int options_parse(int argc, char **argv, struct options *ret, char **reterr) {

@@ -43,6 +43,7 @@ static bool is_format(const json_t *document, const char *name) {
 
 /* What a loss means for who reads the rows. */
 static const char *const loss_meanings[] = {
+        [LOSS_IRQ_UNSEEN] = "allocations by interrupts that no program was run for; no row misses them",
         [LOSS_RECURSION] = "events skipped by the kernel because the counting itself was running on that CPU",
         [LOSS_OBJECTS_FULL] = "objects that found no room in the object table; their frees are not seen",
         [LOSS_SITES_FULL] = "allocations booked on no site because the site table was full",
@@ -272,13 +273,44 @@ static char *site_name(const json_t *row) {
         return m && *m ? format("%s%s [%s]", function, offset, module) : format("%s%s", function, offset);
 }
 
-static char *cell_site(const json_t *row) {
-        _cleanup_free_ char *name = site_name(row);
-        const char *note = json_is_true(get(row, "blind"))       ? " (its frees cannot be seen)"
-                           : json_is_false(get(row, "accurate")) ? " (inaccurate)"
-                                                                 : "";
+/* What a reader has to know of a row's figures. That they are estimates is said by their "~", how good they are here. */
+static char *site_note(const json_t *row) {
+        _cleanup_free_ char *error = NULL;
 
-        return name ? format("%s%s", name, note) : NULL;
+        if (json_is_true(get(row, "blind")))
+                return strdup(" (blind: its frees cannot be seen)");
+        if (integer(row, "blind_allocated_bytes") != 0)
+                return strdup(" (without its blind sites)");
+        if (json_is_true(get(row, "estimated")) && integer(row, "error_bytes") > 0) {
+                error = table_member_size(row, "error_bytes");
+                return error ? format(" (+-%s)", error) : NULL;
+        }
+        return strdup(json_is_false(get(row, "accurate")) && !json_is_true(get(row, "estimated")) ? " (inaccurate)" : "");
+}
+
+static char *cell_site(const json_t *row) {
+        _cleanup_free_ char *name = site_name(row), *note = site_note(row);
+
+        return name && note ? format("%s%s", name, note) : NULL;
+}
+
+/* "0:1.5 MiB 1:64.0 KiB"; what lies on no one node has a "-" for it. */
+static char *cell_nodes(const json_t *row) {
+        char *text = NULL;
+        const json_t *part;
+        size_t i;
+
+        json_array_foreach(get(row, "nodes"), i, part) {
+                _cleanup_free_ char *before = TAKE(text), *node = table_text(part, "node"),
+                                    *size = marked(row, table_member_size(part, "bytes"));
+
+                if (!node || !size)
+                        return NULL;
+                text = format("%s%s%s:%s", before ? before : "", before ? " " : "", node, size);
+                if (!text)
+                        return NULL;
+        }
+        return text ? text : strdup("-");
 }
 
 static const struct column site_columns[] = {
@@ -290,10 +322,64 @@ static const struct column site_columns[] = {
         {"SITE", 0, false, cell_site},
 };
 
+static const struct column node_columns[] = {
+        {"LIVE", 10, true, cell_live},
+        {"CALLS", 8, true, cell_calls},
+        {"ALLOCATED", 10, true, cell_allocated},
+        {"TYPE", 6, false, cell_type},
+        {"CHG", 3, false, cell_charged},
+        {"NODES", 5, false, cell_nodes},
+        {"SITE", 0, false, cell_site},
+};
+
+/* Rows that are of one node each say so by their name or by the filter. */
+static bool has_nodes(const json_t *summary) {
+        const char *group = json_string_value(get(get(summary, "filter"), "group_by"));
+        const json_t *row;
+        size_t i;
+
+        if ((group && streq(group, "node")) || get(get(summary, "filter"), "node"))
+                return false;
+        json_array_foreach(get(summary, "sites"), i, row) if (json_array_size(get(row, "nodes")) > 0) return true;
+        return false;
+}
+
+static int print_sites(FILE *out, const json_t *summary, size_t max_rows) {
+        const json_t *sites = get(summary, "sites");
+
+        if (has_nodes(summary))
+                return table_print(out, node_columns, ELEMENTS(node_columns), sites, max_rows);
+        return table_print(out, site_columns, ELEMENTS(site_columns), sites, max_rows);
+}
+
+/* A figure of a lens, with "~" when samples went into it. */
+static char *lens_size(const json_t *lens, const char *type) {
+        _cleanup_free_ char *size = table_member_size(lens, type);
+        const json_t *estimated;
+        size_t i;
+
+        json_array_foreach(get(lens, "estimated"), i, estimated) {
+                const char *name = json_string_value(estimated);
+
+                if (size && name && streq(name, type) && json_is_integer(get(lens, type)))
+                        return format("~%s", size);
+        }
+        return TAKE(size);
+}
+
+/* The sum is counted even where its parts are estimates; else it says how far it may be off. */
+static char *lens_sum(const json_t *lens) {
+        _cleanup_free_ char *sum = table_member_size(lens, "kernel_bytes"), *error = table_member_size(lens, "error_bytes");
+
+        if (!sum || !error)
+                return NULL;
+        return integer(lens, "error_bytes") > 0 ? format("~%s +-%s", sum, error) : TAKE(sum);
+}
+
 static void foot_lens(struct page *p, const char *label, const json_t *lens) {
-        _cleanup_free_ char *kernel = table_member_size(lens, "kernel_bytes"), *slab = table_member_size(lens, "slab"),
-                            *page = table_member_size(lens, "page"), *percpu = table_member_size(lens, "percpu"),
-                            *vmalloc = table_member_size(lens, "vmalloc"), *user = table_member_size(lens, "user");
+        _cleanup_free_ char *kernel = lens_sum(lens), *slab = lens_size(lens, "slab"), *page = lens_size(lens, "page"),
+                            *percpu = lens_size(lens, "percpu"), *vmalloc = lens_size(lens, "vmalloc"),
+                            *user = lens_size(lens, "user");
 
         line(p, label,
                 kernel && slab && page && percpu && vmalloc && user
@@ -302,20 +388,51 @@ static void foot_lens(struct page *p, const char *label, const json_t *lens) {
                         : NULL);
 }
 
+/* A line for an amount that is said only when there is any. */
+static void foot_size(struct page *p, const char *label, const json_t *totals, const char *key, const char *what) {
+        _cleanup_free_ char *size = table_member_size(totals, key);
+
+        if (integer(totals, key) != 0)
+                line(p, label, size ? format("%s%s", size, what) : NULL);
+}
+
+static void foot_blind(struct page *p, const json_t *totals) {
+        _cleanup_free_ char *allocated = table_member_size(totals, "blind_allocated_bytes"),
+                            *rest = table_member_size(totals, "blind_bytes");
+
+        if (integer(totals, "blind_allocated_bytes") != 0)
+                line(p, "blind",
+                        allocated && rest
+                                ? format("%s allocated at sites whose frees cannot be seen; %s of it may live", allocated, rest)
+                                : NULL);
+}
+
 static void foot_flow(struct page *p, const json_t *totals) {
         _cleanup_free_ char *allocated = table_member_size(totals, "allocated_bytes"),
-                            *freed = table_member_size(totals, "freed_bytes"), *irq = table_member_size(totals, "irq_bytes");
+                            *freed = table_member_size(totals, "freed_bytes");
 
         line(p, "allocated",
                 allocated && freed ? format("%s in %" PRId64 " calls, freed %s in %" PRId64, allocated,
                                              integer(totals, "allocated_calls"), freed, integer(totals, "freed_calls"))
                                    : NULL);
-        if (integer(totals, "irq_bytes") != 0)
-                line(p, "interrupts", irq ? format("%s more, allocated by interrupts: nobody's", irq) : NULL);
-        if (integer(totals, "untracked_bytes") != 0)
-                line(p, "untracked", table_member_size(totals, "untracked_bytes"));
-        if (integer(totals, "written_off") != 0)
-                line(p, "written off", table_member_size(totals, "written_off"));
+        foot_blind(p, totals);
+        foot_size(p, "interrupts", totals, "irq_bytes", " more, allocated by interrupts: nobody's");
+        foot_size(p, "kthreads", totals, "kthread_bytes", " more, allocated by kernel threads for it: nobody's");
+        foot_size(p, "untracked", totals, "untracked_bytes", "");
+        foot_size(p, "written off", totals, "written_off", "");
+        foot_size(p, "unaccounted", totals, "unaccounted_bytes", " that the kernel's own profiler could not count");
+        if (integer(totals, "charges_verified") > 0)
+                line(p, "charges",
+                        format("%" PRId64 " verified, %" PRId64 " of them inferred wrongly",
+                                integer(totals, "charges_verified"), integer(totals, "charges_mismatched")));
+}
+
+/* When the objects themselves were last looked at, as a span before the reading. */
+static void foot_swept(struct page *p, const json_t *document) {
+        _cleanup_free_ char *span = table_span(integer(document, "at_us") - integer(document, "swept_at_us"));
+
+        if (json_is_integer(get(document, "swept_at_us")))
+                line(p, "swept", span ? format("%s before this reading", span) : NULL);
 }
 
 static void page_foot(struct page *p, const json_t *document, size_t shown) {
@@ -326,6 +443,7 @@ static void page_foot(struct page *p, const json_t *document, size_t shown) {
         foot_lens(p, "charged", get(totals, "charged"));
         foot_lens(p, "uncharged", get(totals, "uncharged"));
         foot_flow(p, totals);
+        foot_swept(p, document);
         if (json_is_string(get(get(document, "filter"), "group_by")))
                 line(p, "rows", format("%zu shown, made of %" PRId64 " sites at most", shown, total));
         else if (hidden > 0)
@@ -348,7 +466,7 @@ int render_summary(FILE *out, const json_t *document, size_t max_rows) {
         page_head(&page, document, summary);
         page_account(&page, summary);
         fputc('\n', out);
-        r = table_print(out, site_columns, ELEMENTS(site_columns), sites, max_rows);
+        r = print_sites(out, summary, max_rows);
         if (r < 0)
                 return r;
         page_foot(&page, summary, shown);

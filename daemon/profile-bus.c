@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Interface org.memcgprof1.Profile; userdata is the view. Readings go through summaries, so that every way of asking gives the
- * same figures. GetSites cannot say null: where live figures are not measured, bytes and calls are 0 and `blind` is true. The
- * names in the dictionary are those of the document.
+ * same figures. GetSites cannot say null: where live figures are not measured, bytes and calls are 0 and `blind` is true; what
+ * the dictionary does not hold is null. Its names are those of the document.
  */
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -32,6 +32,8 @@ static int read_summary(sd_bus_message *m, void *userdata, struct summary **ret,
         r = bus_filter_read(m, &filter, error);
         if (r < 0)
                 return r;
+        if (filter_check_summary(&filter, &sentence) < 0)
+                return bus_error_set(error, -EDOM, sentence);
         r = profile_summary(profile_of(userdata), &filter, ret, &sentence);
         return r < 0 ? bus_error_set(error, r, sentence) : 0;
 }
@@ -104,19 +106,79 @@ static int method_dump(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
 /* GetSites */
 
+static int append_gfp(sd_bus_message *m, const struct row *row) {
+        struct gfp_names names;
+        int r;
+
+        gfp_names(&row->gfp, &names);
+        r = sd_bus_message_append(m, "s", "gfp_flags");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'v', "as");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "s");
+        for (size_t i = 0; r >= 0 && i < names.n; i++)
+                r = sd_bus_message_append(m, "s", names.names[i]);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+/* node, live bytes, live calls; -1 for what lies on no one node */
+static int append_nodes(sd_bus_message *m, const struct row *row) {
+        int r;
+
+        r = sd_bus_message_append(m, "s", "nodes");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'v', "a(ixx)");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "(ixx)");
+        for (size_t i = 0; r >= 0 && i < row->n_parts; i++) {
+                const struct row_part *part = &row->parts[i];
+
+                r = sd_bus_message_append(m, "(ixx)", part->node,
+                        row->live_known ? figures_live_bytes(&part->figures) : INT64_C(0),
+                        row->live_known ? figures_live_calls(&part->figures) : INT64_C(0));
+        }
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int append_entry(sd_bus_message *m, int (*append)(sd_bus_message *, const struct row *), const struct row *row) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'e', "sv");
+        if (r >= 0)
+                r = append(m, row);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int append_figures(sd_bus_message *m, const struct figures *f) {
+        const struct tracker_counts *c = &f->counts;
+        int r;
+
+        r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}", "allocated_bytes", "x", c->allocated_bytes, "allocated_calls", "x",
+                c->allocated_calls, "freed_bytes", "x", c->freed_bytes, "freed_calls", "x", c->freed_calls);
+        if (r >= 0)
+                r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}", "written_off_bytes", "x", c->written_off_bytes,
+                        "untracked_bytes", "x", c->untracked_bytes, "blind_bytes", "x", f->blind_bytes, "blind_allocated_bytes",
+                        "x", f->blind_allocated_bytes);
+        return r < 0 ? r : sd_bus_message_append(m, "{sv}", "error_bytes", "x", f->error_bytes);
+}
+
 static int append_more(sd_bus_message *m, const struct row *row) {
-        const struct tracker_counts *c = &row->counts;
         int r;
 
         r = sd_bus_message_open_container(m, 'a', "{sv}");
         if (r >= 0)
-                r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}{sv}{sv}", "key", "s", row->key, "blind", "b", !row->live_known,
-                        "allocated_bytes", "x", c->allocated_bytes, "allocated_calls", "x", c->allocated_calls, "freed_bytes",
-                        "x", c->freed_bytes, "freed_calls", "x", c->freed_calls);
+                r = sd_bus_message_append(m, "{sv}{sv}{sv}", "key", "s", row->key, "blind", "b", !row->live_known, "estimated",
+                        "b", row->estimated);
         if (r >= 0)
-                r = sd_bus_message_append(m, "{sv}{sv}{sv}{sv}", "written_off_bytes", "x", c->written_off_bytes,
-                        "untracked_bytes", "x", c->untracked_bytes, "estimated", "b", row->estimated, "error_bytes", "x",
-                        row->error_bytes);
+                r = append_figures(m, &row->figures);
+        if (r >= 0 && !gfp_empty(&row->gfp))
+                r = append_entry(m, append_gfp, row);
+        if (r >= 0 && row->n_parts > 0)
+                r = append_entry(m, append_nodes, row);
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
@@ -129,19 +191,26 @@ static int append_row(sd_bus_message *m, const struct row *row) {
         /* File and line are for kernels with allocation tags; without them the function and offset are the site. */
         if (r >= 0)
                 r = sd_bus_message_append(m, "sustssbxxb", "", 0u, function, (uint64_t)row->offset, module, type, row->charged,
-                        row->live_known ? row_live_bytes(row) : INT64_C(0), row->live_known ? row_live_calls(row) : INT64_C(0),
-                        row->accurate);
+                        row->live_known ? figures_live_bytes(&row->figures) : INT64_C(0),
+                        row->live_known ? figures_live_calls(&row->figures) : INT64_C(0), row->accurate);
         if (r >= 0)
                 r = append_more(m, row);
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-/* Upper bound of what a row takes in a message: its texts, and fixed members and names with their padding. */
-#define ROW_BYTES 512
+/* Upper bounds of what a row takes in a message besides its texts: fixed members and names with their padding, and lists. */
+#define ROW_BYTES 600
+#define LIST_BYTES 48
+#define FLAG_BYTES 32
+#define PART_BYTES 24
 
 static size_t row_size(const struct row *row) {
-        return ROW_BYTES + strlen(row->key) + (row->function ? strlen(row->function) : 0) +
-               (row->module ? strlen(row->module) : 0);
+        struct gfp_names names;
+
+        gfp_names(&row->gfp, &names);
+        return ROW_BYTES + (names.n > 0 ? LIST_BYTES + names.n * FLAG_BYTES : 0) +
+               (row->n_parts > 0 ? LIST_BYTES + row->n_parts * PART_BYTES : 0) + strlen(row->key) +
+               (row->function ? strlen(row->function) : 0) + (row->module ? strlen(row->module) : 0);
 }
 
 static int append_rows(sd_bus_message *reply, const struct summary *summary) {

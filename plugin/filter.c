@@ -15,8 +15,11 @@ static const char *const sort_words[] = {[SORT_BYTES] = "bytes", [SORT_CALLS] = 
 static const char *const group_words[] = {
         [GROUP_SITE] = "site",
         [GROUP_FUNCTION] = "function",
+        [GROUP_FILE] = "file",
         [GROUP_MODULE] = "module",
+        [GROUP_CATEGORY] = "category",
         [GROUP_TYPE] = "type",
+        [GROUP_NODE] = "node",
         NULL,
 };
 
@@ -30,7 +33,11 @@ const struct filter_field filter_fields[_FILTER_KEY_MAX] = {
         [FILTER_INACCURATE] = {"inaccurate", FILTER_BOOLEAN, "BOOL",
                 "only sites whose numbers are (not) known to be inaccurate"},
         [FILTER_TYPE] = {"type", FILTER_STRING, "TYPE", "only this type of memory", type_words},
+        [FILTER_CATEGORY] = {"category", FILTER_STRING, "NAME", "only this part of the kernel (exact)"},
         [FILTER_CHARGED] = {"charged", FILTER_BOOLEAN, "BOOL", "only memory that is (not) billed to the memory cgroup"},
+        [FILTER_NODE] = {"node", FILTER_INTEGER, "N", "only what lies on this NUMA node (with the spec word numa)"},
+        [FILTER_PID] = {"pid", FILTER_INTEGER, "PID", "only what this process allocated (stacks only)"},
+        [FILTER_OLDER_THAN_US] = {"older_than_us", FILTER_INTEGER, "N", "only what is older than this (stacks only)"},
         [FILTER_SORT] = {"sort", FILTER_STRING, "ORDER", "order of the rows", sort_words},
         [FILTER_LIMIT] = {"limit", FILTER_INTEGER, "N", "at most so many rows"},
         [FILTER_GROUP_BY] = {"group_by", FILTER_STRING, "WHAT", "one row for all sites that share this", group_words},
@@ -41,6 +48,9 @@ static const int64_t smallest[_FILTER_KEY_MAX] = {
         [FILTER_LINENO] = 0,
         [FILTER_MIN_SIZE] = INT64_MIN,
         [FILTER_MAX_SIZE] = INT64_MIN,
+        [FILTER_NODE] = 0,
+        [FILTER_PID] = 1,
+        [FILTER_OLDER_THAN_US] = 0,
         [FILTER_LIMIT] = 1,
 };
 
@@ -202,6 +212,17 @@ int filter_check(const struct filter *f, char **reterr) {
         if (filter_has(f, FILTER_MIN_SIZE) && filter_has(f, FILTER_MAX_SIZE) && min > max)
                 return fail(reterr, -EINVAL, "The filter key \"min_size\" (%lld) is above \"max_size\" (%lld).", (long long)min,
                         (long long)max);
+        return 0;
+}
+
+int filter_check_summary(const struct filter *f, char **reterr) {
+        static const enum filter_key foreign[] = {FILTER_PID, FILTER_OLDER_THAN_US};
+
+        for (size_t i = 0; i < ELEMENTS(foreign); i++)
+                if (filter_has(f, foreign[i]))
+                        return fail(reterr, -EINVAL,
+                                "The filter key \"%s\" selects captured stacks only: a site's row is of no one process or age.",
+                                filter_fields[foreign[i]].name);
         return 0;
 }
 

@@ -17,7 +17,11 @@ enum filter_key {
         FILTER_MAX_SIZE,
         FILTER_INACCURATE,
         FILTER_TYPE,
+        FILTER_CATEGORY,
         FILTER_CHARGED,
+        FILTER_NODE,
+        FILTER_PID,
+        FILTER_OLDER_THAN_US,
         FILTER_SORT,
         FILTER_LIMIT,
         FILTER_GROUP_BY,
@@ -37,7 +41,7 @@ struct filter_field {
 extern const struct filter_field filter_fields[_FILTER_KEY_MAX];
 
 enum filter_sort { SORT_BYTES, SORT_CALLS, SORT_NAME };
-enum filter_group { GROUP_SITE, GROUP_FUNCTION, GROUP_MODULE, GROUP_TYPE };
+enum filter_group { GROUP_SITE, GROUP_FUNCTION, GROUP_FILE, GROUP_MODULE, GROUP_CATEGORY, GROUP_TYPE, GROUP_NODE };
 
 #define FILTER_STRING_MAX 512
 
@@ -68,6 +72,9 @@ int filter_set_text(struct filter *f, const char *key, const char *value, char *
 
 /* Checks what only the whole can tell: min_size above max_size is -EINVAL. Call it after the last set. */
 int filter_check(const struct filter *f, char **reterr);
+
+/* For rows of sites: -EINVAL for a key that asks what only single allocations have, as captured stacks do. */
+int filter_check_summary(const struct filter *f, char **reterr);
 
 enum filter_sort filter_sort(const struct filter *f);
 enum filter_group filter_group(const struct filter *f);

@@ -195,3 +195,32 @@ bool ktypes_has_member(const struct ktypes *t, const char *structure, const char
 
         return composite_has(t, find(t, BTF_KIND_STRUCT, structure), member, 0, &budget);
 }
+
+int ktypes_enumerator(const struct ktypes *t, uint32_t id, const char *name, int64_t *ret) {
+        struct btf_type head;
+
+        if (id == 0 || id >= t->n)
+                return -ENOENT;
+        head = head_at(t, t->offsets[id]);
+        if (BTF_INFO_KIND(head.info) != BTF_KIND_ENUM)
+                return -ENOENT;
+        for (uint32_t i = 0; i < BTF_INFO_VLEN(head.info); i++) {
+                struct btf_enum e;
+
+                memcpy(&e, t->types + t->offsets[id] + sizeof head + i * sizeof e, sizeof e);
+                if (!streq(name_at(t, e.name_off), name))
+                        continue;
+                *ret = e.val;
+                return 0;
+        }
+        return -ENOENT;
+}
+
+uint32_t ktypes_enum_of(const struct ktypes *t, const char *enumerator) {
+        int64_t value;
+
+        for (uint32_t id = 1; id < t->n; id++)
+                if (ktypes_enumerator(t, id, enumerator, &value) >= 0)
+                        return id;
+        return 0;
+}

@@ -22,3 +22,10 @@ uint32_t ktypes_function(const struct ktypes *t, const char *name);
 
 /* True when the struct has a member of that name, its anonymous structs and unions included. */
 bool ktypes_has_member(const struct ktypes *t, const char *structure, const char *member);
+
+/*
+ * The enum (named or not) that has this enumerator, or 0; and the value of an enumerator in it: -ENOENT when there is none of
+ * that name.
+ */
+uint32_t ktypes_enum_of(const struct ktypes *t, const char *enumerator);
+int ktypes_enumerator(const struct ktypes *t, uint32_t id, const char *name, int64_t *ret);

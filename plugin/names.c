@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * See names.h. The memory of answers is a table of fixed size in which a newer stack takes an older one's place. It holds
- * hashes of 63 bits and not the stacks: among the 16 thousand different stacks that a tracker keeps, two that would be taken
+ * hashes of 62 bits and not the stacks: among the 16 thousand different stacks that a tracker keeps, two that would be taken
  * for each other have a chance of one in 10^10.
  */
 #include <time.h>
@@ -15,7 +15,7 @@ struct names {
         struct symbols *symbols; /* NULL: not readable */
         char *kallsyms;
         int64_t loaded_us;
-        uint64_t answers[ANSWERS]; /* hash of the stack, its lowest bit being the answer; 0: empty */
+        uint64_t answers[ANSWERS]; /* hash of the stack, its lowest bits being the answer; 0: empty */
 };
 
 static int64_t now_us(void) {
@@ -89,17 +89,23 @@ static uint64_t hash_stack(const struct tracker_row *row) {
         return h ^ h >> 32;
 }
 
-bool names_slab_backing(struct names *n, const struct tracker_row *row) {
+static enum page_use find_use(const struct names *n, const struct tracker_row *row) {
         struct site site;
+
+        site_resolve(n->symbols, row->frames, row->n_frames, &site);
+        if (site.slab_backing)
+                return PAGE_USE_SLAB;
+        return site.vmalloc ? PAGE_USE_VMALLOC : PAGE_USE_OTHER;
+}
+
+enum page_use names_page_use(struct names *n, const struct tracker_row *row) {
         uint64_t hash, *answer;
 
         if ((row->type != TYPE_PAGE && row->type != TYPE_USER) || row->n_frames < 2)
-                return false;
-        hash = hash_stack(row) | 1;
-        answer = &n->answers[(hash >> 1) % ANSWERS];
-        if ((*answer | 1) == hash)
-                return *answer & 1;
-        site_resolve(n->symbols, row->frames, row->n_frames, &site);
-        *answer = site.slab_backing ? hash : hash & ~UINT64_C(1);
-        return site.slab_backing;
+                return PAGE_USE_OTHER;
+        hash = hash_stack(row) | 3;
+        answer = &n->answers[(hash >> 2) % ANSWERS];
+        if (!*answer || (*answer | 3) != hash)
+                *answer = (hash & ~UINT64_C(3)) | find_use(n, row);
+        return *answer & 3;
 }

@@ -21,7 +21,8 @@ DEFINE_CLEANUP(struct names, names_free)
 int names_measure(struct names *n, const struct tracker_sample *sample, struct measures *ret);
 
 /*
- * True for a row of pages that the slab allocator cuts into objects: its objects are counted, so it is not. Answers are
- * remembered by stack, because whoever only adds up needs no other name.
+ * What the stack of a row of pages says besides a name. Backing pages of slabs are no rows: their objects are counted. Answers
+ * are remembered by stack, because whoever only adds up asks nothing else.
  */
-bool names_slab_backing(struct names *n, const struct tracker_row *row);
+enum page_use { PAGE_USE_OTHER, PAGE_USE_SLAB, PAGE_USE_VMALLOC };
+enum page_use names_page_use(struct names *n, const struct tracker_row *row);

@@ -144,59 +144,6 @@ int profile_reset(struct profile *p) {
 /* ---- summary --------------------------------------------------------------------------------------------------------------
  */
 
-static int fill_row(const struct measure *m, struct row *row) {
-        const char *function = m->symbol.name, *module = m->symbol.module ?: "";
-
-        *row = (struct row){
-                .offset = m->symbol.offset,
-                .type = m->type,
-                .charged = m->charged,
-                .live_known = m->live_known,
-                .estimated = m->estimated,
-                .accurate = !m->estimated && !m->counts.written_off_calls && !m->counts.untracked_calls,
-                .error_bytes = m->error_bytes,
-                .counts = m->counts,
-        };
-        row->key = site_key(function, m->symbol.offset, module);
-        row->function = function ? strdup(function) : NULL;
-        row->module = function ? strdup(module) : NULL;
-        return row->key && (!function || (row->function && row->module)) ? 0 : -ENOMEM;
-}
-
-static int fill_rows(const struct measures *m, struct summary *s) {
-        s->rows = calloc(m->n + 1, sizeof(struct row));
-        if (!s->rows)
-                return -ENOMEM;
-        for (size_t i = 0; i < m->n; i++) {
-                const struct tracker_counts *c = &m->items[i].counts;
-
-                if (!c->allocated_calls && !c->allocated_bytes && !tracker_counts_live(c))
-                        continue; /* nothing since the baseline */
-                s->n_rows++;
-                if (fill_row(&m->items[i], &s->rows[s->n_rows - 1]) < 0)
-                        return -ENOMEM;
-        }
-        return 0;
-}
-
-static void add_totals(const struct measures *m, struct summary *s) {
-        for (size_t i = 0; i < m->n; i++) {
-                const struct measure *item = &m->items[i];
-                struct lens *lens = item->charged ? &s->charged : &s->uncharged;
-
-                if (item->type == TYPE_USER)
-                        continue; /* sampled: the totals of user pages come from the memcg */
-                tracker_counts_add(&s->totals, &item->counts, 1);
-                lens->by_type[item->type] += tracker_counts_live(&item->counts);
-                lens->kernel_bytes += tracker_counts_live(&item->counts);
-                s->live_known = s->live_known && item->live_known;
-        }
-        for (enum site_type type = 0; type < _TYPE_MAX; type++)
-                s->charged.known[type] = s->uncharged.known[type] = s->live_known && type != TYPE_USER && type != TYPE_VMALLOC;
-        s->irq_bytes = m->irq_bytes;
-        s->freed_unmatched = m->freed_unmatched;
-}
-
 static void add_user_total(const struct profile *p, struct summary *s) {
         const uint32_t both = 1u << MEMCG_ANON | 1u << MEMCG_FILE;
         const struct memcg_counters *b = &p->account.baseline, *n = &p->account.last;
@@ -220,21 +167,6 @@ static int fill_head(struct profile *p, struct summary *s) {
         return s->cgroup ? profile_label_copy(&p->label, &s->label) : -ENOMEM;
 }
 
-static void judge(struct summary *s, const struct measures *m) {
-        memcpy(s->lost, m->lost, sizeof(s->lost));
-        s->accurate = true;
-        for (size_t i = 0; i < _LOSS_MAX; i++)
-                s->accurate = s->accurate && s->lost[i] == 0;
-}
-
-/* A sweep from before the profile looked at none of its objects. */
-static void sweep(struct profile *p, struct summary *s) {
-        struct engine_sweep swept = engine_sweep(p->engine);
-
-        s->sweep_us = swept.took_us;
-        s->swept_at_us = swept.at_us < p->started_us ? 0 : swept.at_us;
-}
-
 /* All that a summary says before it is filtered. */
 static int fill(
         struct profile *p, const struct tracker_sample *sample, const struct memcg_counters *before, struct summary *s) {
@@ -247,26 +179,26 @@ static int fill(
                 return r;
         measures_scale(&m);
         sample_sum_add(&sum, engine_names(p->engine), sample);
-        s->live_known = true;
-        add_totals(&m, s);
+        r = summary_take(s, &m, gfp_bits_running());
+        if (r < 0)
+                return r;
         add_user_total(p, s);
         account_fill(&p->account, p->cgroup, before, &sum, s);
         if (!p->account.gone)
                 p->account.noted = sum; /* of the moment of the last reading */
-        judge(s, &m);
-        r = fill_head(p, s);
-        return r < 0 ? r : fill_rows(&m, s);
+        return fill_head(p, s);
 }
 
 int profile_summary(struct profile *p, const struct filter *filter, struct summary **ret, char **reterr) {
         _cleanup_(summary_freep) struct summary *s = calloc(1, sizeof(*s));
         _cleanup_(tracker_sample_done) struct tracker_sample sample = {};
         struct memcg_counters before;
+        struct engine_sweep swept;
         int r;
 
         if (!s)
                 return -ENOMEM;
-        sweep(p, s);
+        swept = engine_sweep(p->engine);
         (void)account_read(&p->account, p->cgroup);
         before = p->account.last;
         r = scope_read(p->scope, &sample);
@@ -278,6 +210,8 @@ int profile_summary(struct profile *p, const struct filter *filter, struct summa
                 r = summary_apply(s, filter);
         if (r < 0)
                 return r;
+        s->sweep_us = swept.took_us;
+        s->swept_at_us = swept.at_us < p->started_us ? 0 : swept.at_us; /* an earlier one looked at none of its objects */
         *ret = TAKE(s);
         return 0;
 }

@@ -97,23 +97,49 @@ static json_t *filter_json(const struct filter *f) {
 /* ---- summary --------------------------------------------------------------------------------------------------------------
  */
 
-static json_t *lens_json(const struct summary *s, const struct lens *lens) {
-        json_t *o = json_pack("{s:o}", "kernel_bytes", integer_or_null(s->live_known, lens->kernel_bytes));
+static void set(json_t *o, const char *name, json_t *value) {
+        json_object_set_new(o, name, value);
+}
 
-        for (enum site_type t = 0; t < _TYPE_MAX; t++)
-                json_object_set_new(o, site_type_to_string(t), integer_or_null(lens->known[t], lens->by_type[t]));
+static void set_integer(json_t *o, const char *name, int64_t value) {
+        set(o, name, json_integer(value));
+}
+
+static json_t *lens_json(const struct summary *s, const struct lens *lens) {
+        json_t *o = json_pack("{s:o}", "kernel_bytes", integer_or_null(s->live_known, lens->kernel_bytes)),
+               *estimated = json_array();
+
+        for (enum site_type t = 0; t < _TYPE_MAX; t++) {
+                set(o, site_type_to_string(t), integer_or_null(lens->known[t], lens->by_type[t]));
+                if (lens->estimated[t])
+                        json_array_append_new(estimated, json_string(site_type_to_string(t)));
+        }
+        set(o, "estimated", estimated);
+        set(o, "error_bytes", integer_or_null(s->live_known, lens->error_bytes));
         return o;
 }
 
 static json_t *totals_json(const struct summary *s) {
-        const struct tracker_counts *c = &s->totals;
+        const struct tracker_counts *c = &s->totals.counts;
+        json_t *o = json_object();
 
-        return json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "charged", lens_json(s, &s->charged),
-                "uncharged", lens_json(s, &s->uncharged), "irq_bytes", (json_int_t)s->irq_bytes, "allocated_bytes",
-                (json_int_t)c->allocated_bytes, "allocated_calls", (json_int_t)c->allocated_calls, "freed_bytes",
-                (json_int_t)c->freed_bytes, "freed_calls", (json_int_t)c->freed_calls, "freed_unmatched",
-                (json_int_t)s->freed_unmatched, "written_off", (json_int_t)c->written_off_bytes, "untracked_bytes",
-                (json_int_t)c->untracked_bytes);
+        set(o, "charged", lens_json(s, &s->charged));
+        set(o, "uncharged", lens_json(s, &s->uncharged));
+        set_integer(o, "irq_bytes", s->irq_bytes);
+        set_integer(o, "kthread_bytes", s->kthread_bytes);
+        set_integer(o, "allocated_bytes", c->allocated_bytes);
+        set_integer(o, "allocated_calls", c->allocated_calls);
+        set_integer(o, "freed_bytes", c->freed_bytes);
+        set_integer(o, "freed_calls", c->freed_calls);
+        set_integer(o, "freed_unmatched", s->freed_unmatched);
+        set_integer(o, "written_off", c->written_off_bytes);
+        set_integer(o, "untracked_bytes", c->untracked_bytes);
+        set_integer(o, "blind_bytes", s->totals.blind_bytes);
+        set_integer(o, "blind_allocated_bytes", s->totals.blind_allocated_bytes);
+        set(o, "unaccounted_bytes", json_null()); /* the kernel's own gaps are known where it has allocation tags */
+        set_integer(o, "charges_verified", s->charges_verified);
+        set_integer(o, "charges_mismatched", s->charges_mismatched);
+        return o;
 }
 
 static json_t *counters_json(const struct memcg_counters *c) {
@@ -159,36 +185,71 @@ static json_t *reconcile_json(const struct summary *s) {
                 growth_json(s, MEMCG_SOCK), "zswap", growth_json(s, MEMCG_ZSWAP), "by_counter", by_counter_json(s));
 }
 
-static void set(json_t *o, const char *name, json_t *value) {
-        json_object_set_new(o, name, value);
+static json_t *gfp_json(const struct gfp_set *flags) {
+        struct gfp_names names;
+        json_t *a;
+
+        if (gfp_empty(flags))
+                return json_null();
+        a = json_array();
+        gfp_names(flags, &names);
+        for (size_t i = 0; i < names.n; i++)
+                json_array_append_new(a, json_string(names.names[i]));
+        return a;
+}
+
+/* What rows and their parts by node have in common. */
+static void set_figures(json_t *o, const struct figures *f, bool live_known) {
+        const struct tracker_counts *c = &f->counts;
+
+        set(o, "bytes", integer_or_null(live_known, figures_live_bytes(f)));
+        set(o, "calls", integer_or_null(live_known, figures_live_calls(f)));
+        set_integer(o, "allocated_bytes", c->allocated_bytes);
+        set_integer(o, "allocated_calls", c->allocated_calls);
+        set_integer(o, "freed_bytes", c->freed_bytes);
+        set_integer(o, "freed_calls", c->freed_calls);
+        set_integer(o, "written_off_bytes", c->written_off_bytes);
+        set_integer(o, "written_off_calls", c->written_off_calls);
+        set_integer(o, "untracked_bytes", c->untracked_bytes);
+        set_integer(o, "untracked_calls", c->untracked_calls);
+        set_integer(o, "blind_bytes", f->blind_bytes);
+        set_integer(o, "blind_allocated_bytes", f->blind_allocated_bytes);
+}
+
+static json_t *nodes_json(const struct row *r) {
+        json_t *a = json_array();
+
+        for (size_t i = 0; i < r->n_parts; i++) {
+                const struct row_part *part = &r->parts[i];
+                json_t *o = json_pack("{s:o}", "node", integer_or_null(part->node >= 0, part->node));
+
+                set_figures(o, &part->figures, r->live_known);
+                set(o, "error_bytes", integer_or_null(r->estimated && r->live_known, part->figures.error_bytes));
+                json_array_append_new(a, o);
+        }
+        return a;
 }
 
 static json_t *row_json(const struct row *r) {
-        const struct tracker_counts *c = &r->counts;
         json_t *o = json_object();
 
         set(o, "key", string_or_null(r->key));
         set(o, "file", json_null()); /* files and lines take alloc tags */
         set(o, "line", json_null());
         set(o, "function", string_or_null(r->function));
-        set(o, "offset", integer_or_null(r->function && !r->grouped, r->offset));
+        set(o, "offset", integer_or_null(r->has_offset, r->offset));
         set(o, "module", string_or_null(r->module));
         set(o, "category", json_null());
         set(o, "type", string_or_null(site_type_to_string(r->type)));
         set(o, "charged", json_boolean(r->charged));
-        set(o, "bytes", integer_or_null(r->live_known, row_live_bytes(r)));
-        set(o, "calls", integer_or_null(r->live_known, row_live_calls(r)));
-        set(o, "allocated_bytes", json_integer(c->allocated_bytes));
-        set(o, "allocated_calls", json_integer(c->allocated_calls));
-        set(o, "freed_bytes", json_integer(c->freed_bytes));
-        set(o, "freed_calls", json_integer(c->freed_calls));
-        set(o, "written_off_bytes", json_integer(c->written_off_bytes));
-        set(o, "untracked_bytes", json_integer(c->untracked_bytes));
-        set(o, "gfp_flags", json_null());
+        set_figures(o, &r->figures, r->live_known);
+        set(o, "gfp_flags", gfp_json(&r->gfp));
         set(o, "accurate", json_boolean(r->accurate));
         set(o, "estimated", json_boolean(r->estimated));
-        set(o, "error_bytes", integer_or_null(r->estimated, r->error_bytes));
+        set(o, "error_bytes", integer_or_null(r->estimated && r->live_known, r->figures.error_bytes));
         set(o, "blind", json_boolean(!r->live_known));
+        if (r->n_parts > 0)
+                set(o, "nodes", nodes_json(r));
         return o;
 }
 

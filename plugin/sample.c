@@ -45,14 +45,9 @@ static bool same_row(const struct tracker_row *a, const struct tracker_row *b) {
                streq(a->function ?: "", b->function ?: "");
 }
 
-/* Variances add, so errors add by squares. */
-static int64_t add_errors(int64_t a, int64_t b) {
-        return (int64_t)__builtin_llround(__builtin_sqrt((double)a * (double)a + (double)b * (double)b));
-}
-
 static void add_row(struct tracker_row *to, const struct tracker_row *from) {
         tracker_counts_add(&to->counts, &from->counts, 1);
-        to->error_bytes = add_errors(to->error_bytes, from->error_bytes);
+        to->error_bytes = measure_add_errors(to->error_bytes, from->error_bytes);
         to->gfp_flags |= from->gfp_flags;
         to->live_known = to->live_known && from->live_known;
 }
@@ -125,11 +120,23 @@ static void add_scalars(struct tracker_sample *to, const struct tracker_sample *
         add_lost(to->lost, from->lost);
 }
 
+/* Whether there was anything to forget. */
+static bool forget_nodes(struct tracker_sample *sample) {
+        bool any = false;
+
+        for (size_t i = 0; i < sample->n_rows; i++) {
+                any = any || sample->rows[i].node != -1;
+                sample->rows[i].node = -1;
+        }
+        return any;
+}
+
 int sample_add(struct sample_adder *a, struct tracker_sample *sample) {
+        bool alike = a->any_node && forget_nodes(sample);
         int r = 0;
 
         add_scalars(&a->sample, sample, a->n_samples++ == 0);
-        if (a->n_samples == 1) {
+        if (a->n_samples == 1 && !alike) {
                 /* Most profiles are one group, whose rows are distinct: nothing to look up. */
                 a->sample.rows = TAKE(sample->rows);
                 a->sample.n_rows = sample->n_rows;
@@ -153,7 +160,18 @@ static void count(struct memcg_counters *c, enum memcg_counter k, int64_t bytes)
         c->known |= 1u << k;
 }
 
-/* Pages stand under many counters or none: only those of kernel stacks tell. */
+static void add_counts(struct sample_sum *sum, bool charged, const struct tracker_counts *c) {
+        int64_t live = tracker_counts_live(c);
+
+        sum->live_bytes += live;
+        sum->live_calls += tracker_counts_live_calls(c);
+        if (!charged)
+                return;
+        sum->charged_bytes += live;
+        sum->charged_gone += c->freed_bytes + c->written_off_bytes;
+}
+
+/* Pages stand under many counters or none: kernel stacks have a row, and vmalloc is told by its stacks. */
 static void add_counter(struct sample_sum *sum, const struct tracker_row *row) {
         struct memcg_counters *c = row->charged ? &sum->charged : &sum->uncharged;
         int64_t live = tracker_counts_live(&row->counts);
@@ -168,39 +186,65 @@ static void add_counter(struct sample_sum *sum, const struct tracker_row *row) {
                 count(c, MEMCG_KERNEL_STACK, live);
 }
 
-static void add_counts(struct sample_sum *sum, bool charged, const struct tracker_counts *c) {
-        int64_t live = tracker_counts_live(c);
+/* Charged pages, live: those that were counted one by one have such rows as well where the others are sampled. */
+struct pages {
+        int64_t counted, sampled;
+        int64_t vmalloc_counted, vmalloc_sampled;
+        bool stacks;                  /* told apart by them */
+        bool any, estimated;          /* rows but that of kernel stacks */
+        struct tracker_counts counts; /* of all rows */
+};
 
-        sum->live_bytes += live;
-        sum->live_calls += c->allocated_calls - c->freed_calls - c->written_off_calls - c->untracked_calls;
-        if (!charged)
-                return;
-        sum->charged_bytes += live;
-        sum->charged_gone += c->freed_bytes + c->written_off_bytes;
+static void add_page(struct pages *p, enum page_use use, const struct tracker_row *row) {
+        int64_t live = tracker_counts_live(&row->counts);
+
+        *(row->estimated ? &p->sampled : &p->counted) += live;
+        if (use == PAGE_USE_VMALLOC)
+                *(row->estimated ? &p->vmalloc_sampled : &p->vmalloc_counted) += live;
+        p->stacks = p->stacks || row->n_frames > 1;
+        p->any = p->any || !row->function;
+        p->estimated = p->estimated || (row->estimated && !row->function);
+        tracker_counts_add(&p->counts, &row->counts, 1);
 }
 
-/* Charged pages are counted one by one even where their rows are estimates: then the count is what stands for them. */
-static bool pages_estimated(const struct tracker_sample *sample) {
-        for (size_t i = 0; i < sample->n_rows; i++)
-                if (sample->rows[i].type == TYPE_PAGE && sample->rows[i].charged && sample->rows[i].estimated)
-                        return true;
-        return false;
+/* What sampled rows stand for is counted by the tracker, all in one, and each of them has its share; as measures_scale() does.
+ */
+static void add_pages(struct sample_sum *sum, const struct pages *p, const struct tracker_counts *exact) {
+        const struct tracker_counts *counts = p->any && !p->estimated ? &p->counts : exact;
+        int64_t vmalloc = p->vmalloc_counted;
+
+        add_counts(sum, true, counts);
+        if (p->sampled > 0)
+                vmalloc += (int64_t)((double)p->vmalloc_sampled * (double)(tracker_counts_live(counts) - p->counted) /
+                                     (double)p->sampled);
+        if (p->stacks)
+                count(&sum->charged, MEMCG_VMALLOC, vmalloc);
+}
+
+static bool is_counted(const struct tracker_row *row, enum page_use use) {
+        return row->type != TYPE_USER && row->live_known && use != PAGE_USE_SLAB &&
+               !measure_is_blind(row->type, row->charged, &row->counts);
 }
 
 static void add_rows_to_sum(struct sample_sum *sum, struct names *names, const struct tracker_sample *sample) {
-        bool estimated = pages_estimated(sample);
+        struct pages pages = {};
+        bool live_known = true;
 
         for (size_t i = 0; i < sample->n_rows; i++) {
                 const struct tracker_row *row = &sample->rows[i];
+                enum page_use use = names_page_use(names, row);
 
-                if (row->type == TYPE_USER || !row->live_known || names_slab_backing(names, row))
+                live_known = live_known && row->live_known;
+                if (!is_counted(row, use))
                         continue;
                 add_counter(sum, row);
-                if (!estimated || row->type != TYPE_PAGE || !row->charged)
+                if (row->type == TYPE_PAGE && row->charged)
+                        add_page(&pages, use, row);
+                else
                         add_counts(sum, row->charged, &row->counts);
         }
-        if (estimated)
-                add_counts(sum, true, &sample->pages);
+        if (live_known)
+                add_pages(sum, &pages, &sample->pages);
 }
 
 void sample_sum_add(struct sample_sum *sum, struct names *names, const struct tracker_sample *sample) {

@@ -8,6 +8,7 @@
 
 /* Adds rows: one for each site, type, charge and node that any of the samples has. Begin with a zeroed one. */
 struct sample_adder {
+        bool any_node; /* set: nodes make no difference between rows */
         struct tracker_sample sample;
         size_t n_samples;
         size_t capacity;

@@ -31,8 +31,9 @@ struct scope {
         struct segment **segments; /* that it has a part of */
         size_t n_segments, n_promised, n_reserved;
         uint64_t serial;
-        bool gone;      /* the cgroup is */
-        int64_t let_go; /* freed since the baseline in older segments that are no more */
+        bool gone;               /* the cgroup is */
+        int64_t let_go;          /* freed since the baseline in older segments that are no more */
+        int64_t lost[_LOSS_MAX]; /* from the baseline until `current` began */
 };
 
 struct segments {
@@ -334,6 +335,19 @@ static int begin_current(struct scope *s, const struct tracker_wish *wish, char 
         return 0;
 }
 
+/*
+ * What was lost before a segment began is told by the one before it, which may be folded into another before long. The tracker
+ * goes on counting there, so what is lost in this very moment is told twice rather than not at all.
+ */
+static void carry_losses(struct scope *s, const struct segment *before) {
+        _cleanup_(tracker_sample_done) struct tracker_sample sample = {};
+
+        if (read_segment(s->all, before, &sample) < 0)
+                return;
+        for (size_t i = 0; i < _LOSS_MAX; i++)
+                s->lost[i] += sample.lost[i];
+}
+
 /* From now on a scope's cgroup is booked in another segment, for the same scopes and for `besides`. */
 static int renew_current(struct scope *s, struct scope *besides, char **reterr) {
         struct segments *a = s->all;
@@ -348,6 +362,7 @@ static int renew_current(struct scope *s, struct scope *besides, char **reterr) 
         if (r < 0)
                 return r;
         s->current->armed = false;
+        carry_losses(s, s->current);
         arm(a, s, TAKE(g), group);
         return 0;
 }
@@ -402,6 +417,7 @@ static int set_baseline(struct scope *s, uint64_t moment, char **reterr) {
                 if (becomes_older(a->items[i], s, moment))
                         set_part(a->items[i], s, OLDER, a->items[i]->gone);
         s->let_go = 0;
+        memset(s->lost, 0, sizeof(s->lost));
         return 0;
 }
 
@@ -474,20 +490,36 @@ static int sum_older(const struct scope *s, int64_t *ret) {
         return 0;
 }
 
-int scope_read(struct scope *s, struct tracker_sample *ret) {
-        _cleanup_(sample_adder_done) struct sample_adder adder = {};
-        int64_t older;
-        int r = sum_older(s, &older);
+static int read_own(const struct scope *s, const struct segment *g, struct tracker_sample *ret) {
+        int r = read_segment(s->all, g, ret);
+
+        for (size_t i = 0; r >= 0 && g == s->current && i < _LOSS_MAX; i++)
+                ret->lost[i] += s->lost[i];
+        return r;
+}
+
+static int add_own(const struct scope *s, struct sample_adder *adder) {
+        int r = 0;
 
         for (size_t i = 0; r >= 0 && i < s->n_segments; i++) {
                 struct tracker_sample sample;
 
                 if (find_part(s->segments[i], s)->kind != OWN)
                         continue;
-                r = read_segment(s->all, s->segments[i], &sample);
+                r = read_own(s, s->segments[i], &sample);
                 if (r >= 0)
-                        r = sample_add(&adder, &sample);
+                        r = sample_add(adder, &sample);
         }
+        return r;
+}
+
+int scope_read(struct scope *s, struct tracker_sample *ret) {
+        _cleanup_(sample_adder_done) struct sample_adder adder = {};
+        int64_t older;
+        int r = sum_older(s, &older);
+
+        if (r >= 0)
+                r = add_own(s, &adder);
         if (r < 0)
                 return r;
         adder.sample.freed_unmatched_bytes += older;
@@ -496,22 +528,18 @@ int scope_read(struct scope *s, struct tracker_sample *ret) {
         return 0;
 }
 
+/* Rows are put together here too, although nobody sees them: whether a site is blind is a matter of the whole row. */
 int scope_sum(struct scope *s, struct sample_sum *ret) {
+        _cleanup_(sample_adder_done) struct sample_adder adder = {.any_node = true};
         struct sample_sum sum = {};
         int64_t older;
         int r = sum_older(s, &older);
 
-        for (size_t i = 0; r >= 0 && i < s->n_segments; i++) {
-                _cleanup_(tracker_sample_done) struct tracker_sample sample = {};
-
-                if (find_part(s->segments[i], s)->kind != OWN)
-                        continue;
-                r = read_segment(s->all, s->segments[i], &sample);
-                if (r >= 0)
-                        sample_sum_add(&sum, s->all->names, &sample);
-        }
+        if (r >= 0)
+                r = add_own(s, &adder);
         if (r < 0)
                 return r;
+        sample_sum_add(&sum, s->all->names, &adder.sample);
         sum.freed_unmatched += older;
         *ret = sum;
         return 0;

@@ -41,7 +41,7 @@ struct scope *scope_end(struct scope *s);
 
 /*
  * What was counted since the baseline, added up over the segments; what was freed in older ones stands in
- * freed_unmatched_bytes. scope_sum() does the same without putting rows together.
+ * freed_unmatched_bytes. scope_sum() tells what that comes to.
  */
 int scope_read(struct scope *s, struct tracker_sample *ret);
 int scope_sum(struct scope *s, struct sample_sum *ret);

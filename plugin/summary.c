@@ -2,10 +2,11 @@
 /* Filtering, grouping, sorting and cutting of rows: in this order, so that a limit counts what the reader will see. */
 #include "summary.h"
 
-static void row_done(struct row *r) {
+void row_done(struct row *r) {
         free(r->key);
         free(r->function);
         free(r->module);
+        free(r->parts);
 }
 
 struct summary *summary_free(struct summary *s) {
@@ -21,18 +22,6 @@ struct summary *summary_free(struct summary *s) {
         return NULL;
 }
 
-int64_t row_live_bytes(const struct row *r) {
-        const struct tracker_counts *c = &r->counts;
-
-        return c->allocated_bytes - c->freed_bytes - c->written_off_bytes - c->untracked_bytes;
-}
-
-int64_t row_live_calls(const struct row *r) {
-        const struct tracker_counts *c = &r->counts;
-
-        return c->allocated_calls - c->freed_calls - c->written_off_calls - c->untracked_calls;
-}
-
 /* ---- filtering ------------------------------------------------------------------------------------------------------------
  */
 
@@ -41,8 +30,12 @@ static bool equals(const struct filter *f, enum filter_key key, const char *valu
         return !filter_has(f, key) || (value && streq(f->strings[key], value));
 }
 
+static bool equals_bool(const struct filter *f, enum filter_key key, bool value) {
+        return !filter_has(f, key) || f->booleans[key] == value;
+}
+
 static bool within(const struct filter *f, const struct row *r) {
-        int64_t bytes = row_live_bytes(r);
+        int64_t bytes = figures_live_bytes(&r->figures);
 
         if (!filter_has(f, FILTER_MIN_SIZE) && !filter_has(f, FILTER_MAX_SIZE))
                 return true;
@@ -50,27 +43,92 @@ static bool within(const struct filter *f, const struct row *r) {
                (!filter_has(f, FILTER_MAX_SIZE) || bytes <= f->integers[FILTER_MAX_SIZE]);
 }
 
+/* Files, lines and categories take allocation tags. */
 static bool passes(const struct filter *f, const struct row *r) {
         return equals(f, FILTER_MODNAME, r->module) && equals(f, FILTER_FUNCTION, r->function) &&
-               equals(f, FILTER_FILENAME, NULL) && !filter_has(f, FILTER_LINENO) &&
-               equals(f, FILTER_TYPE, site_type_to_string(r->type)) &&
-               (!filter_has(f, FILTER_INACCURATE) || f->booleans[FILTER_INACCURATE] == !r->accurate) &&
-               (!filter_has(f, FILTER_CHARGED) || f->booleans[FILTER_CHARGED] == r->charged) && within(f, r);
+               equals(f, FILTER_FILENAME, NULL) && !filter_has(f, FILTER_LINENO) && equals(f, FILTER_CATEGORY, NULL) &&
+               equals(f, FILTER_TYPE, site_type_to_string(r->type)) && equals_bool(f, FILTER_INACCURATE, !r->accurate) &&
+               equals_bool(f, FILTER_CHARGED, r->charged) && within(f, r);
+}
+
+/* Leaves of a row what lies on one node. False: nothing that is known to. */
+static bool take_part(struct row *r, int64_t node) {
+        for (size_t i = 0; i < r->n_parts; i++) {
+                if (r->parts[i].node != node)
+                        continue;
+                r->parts[0] = r->parts[i];
+                r->n_parts = 1;
+                r->figures = r->parts[0].figures;
+                return true;
+        }
+        return false;
 }
 
 static void drop_rows(struct summary *s, const struct filter *f) {
         size_t n = 0;
 
-        for (size_t i = 0; i < s->n_rows; i++)
-                if (passes(f, &s->rows[i]))
-                        s->rows[n++] = s->rows[i];
+        for (size_t i = 0; i < s->n_rows; i++) {
+                struct row *r = &s->rows[i];
+
+                /* sizes are those of the node's part */
+                if ((!filter_has(f, FILTER_NODE) || take_part(r, f->integers[FILTER_NODE])) && passes(f, r))
+                        s->rows[n++] = *r;
                 else
-                        row_done(&s->rows[i]);
+                        row_done(r);
+        }
         s->n_rows = n;
 }
 
 /* ---- grouping -------------------------------------------------------------------------------------------------------------
  */
+
+/* A row that stands for one part of another; it has the key of its group. */
+static int split_off(const struct row *r, const struct row_part *part, struct row *ret) {
+        struct row piece = {
+                .key = part && part->node >= 0 ? format("node%d", part->node) : strdup("unknown"),
+                .type = r->type,
+                .charged = r->charged,
+                .live_known = r->live_known,
+                .accurate = r->accurate,
+                .estimated = r->estimated,
+                .gfp = r->gfp,
+                .figures = part ? part->figures : r->figures,
+        };
+
+        if (part && part->node >= 0) {
+                piece.parts = malloc(sizeof(*part));
+                piece.n_parts = 1;
+                if (piece.parts)
+                        piece.parts[0] = *part;
+        }
+        *ret = piece;
+        return piece.key && (piece.parts || piece.n_parts == 0) ? 0 : -ENOMEM;
+}
+
+/* Makes one row of each part of each row. */
+static int split_rows(struct summary *s) {
+        struct row *pieces;
+        size_t n = 0;
+        int r = 0;
+
+        for (size_t i = 0; i < s->n_rows; i++)
+                n += s->rows[i].n_parts ?: 1;
+        pieces = calloc(n + 1, sizeof(struct row));
+        if (!pieces)
+                return -ENOMEM;
+        n = 0;
+        for (size_t i = 0; i < s->n_rows; i++) {
+                const struct row *row = &s->rows[i];
+
+                for (size_t k = 0; r >= 0 && k < (row->n_parts ?: 1); k++)
+                        r = split_off(row, row->n_parts ? &row->parts[k] : NULL, &pieces[n++]);
+                row_done(&s->rows[i]);
+        }
+        free(s->rows);
+        s->rows = pieces;
+        s->n_rows = n;
+        return r;
+}
 
 /* The name of the group that a row falls in; "unknown" and "kernel" stand for a missing function and the kernel itself. */
 static const char *group_name(const struct row *r, enum filter_group by) {
@@ -80,8 +138,12 @@ static const char *group_name(const struct row *r, enum filter_group by) {
         case GROUP_MODULE:
                 return !r->module ? "unknown" : r->module[0] ? r->module : "kernel";
         case GROUP_TYPE:
-                return site_type_to_string(r->type);
+                return site_type_to_string(r->type) ?: "unknown";
+        case GROUP_FILE:
+        case GROUP_CATEGORY:
+                return "unknown"; /* they take allocation tags */
         case GROUP_SITE:
+        case GROUP_NODE:
         default:
                 return r->key;
         }
@@ -97,24 +159,50 @@ static int compare_groups(const void *a, const void *b, void *by) {
         return r ?: (int)x->estimated - (int)y->estimated;
 }
 
-static void add_row(struct row *to, const struct row *from) {
-        struct tracker_counts *a = &to->counts;
-        const struct tracker_counts *b = &from->counts;
+static int compare_parts(const void *a, const void *b) {
+        const struct row_part *x = a, *y = b;
 
-        a->allocated_bytes += b->allocated_bytes;
-        a->allocated_calls += b->allocated_calls;
-        a->freed_bytes += b->freed_bytes;
-        a->freed_calls += b->freed_calls;
-        a->written_off_bytes += b->written_off_bytes;
-        a->written_off_calls += b->written_off_calls;
-        a->untracked_bytes += b->untracked_bytes;
-        a->untracked_calls += b->untracked_calls;
-        to->error_bytes = (int64_t)__builtin_llround(__builtin_sqrt(
-                (double)to->error_bytes * (double)to->error_bytes + (double)from->error_bytes * (double)from->error_bytes));
-        to->live_known = to->live_known && from->live_known;
-        to->accurate = to->accurate && from->accurate;
+        return x->node < y->node ? -1 : x->node > y->node;
+}
+
+static int add_parts(struct row *to, const struct row *from) {
+        struct row_part *parts;
+        size_t n = 0;
+
+        if (from->n_parts == 0)
+                return 0;
+        parts = reallocarray(to->parts, to->n_parts + from->n_parts, sizeof(*parts));
+        if (!parts)
+                return -ENOMEM;
+        to->parts = parts;
+        memcpy(parts + to->n_parts, from->parts, from->n_parts * sizeof(*parts));
+        to->n_parts += from->n_parts;
+        qsort(parts, to->n_parts, sizeof(*parts), compare_parts);
+        for (size_t i = 0; i < to->n_parts; i++)
+                if (n > 0 && parts[n - 1].node == parts[i].node)
+                        figures_add(&parts[n - 1].figures, &parts[i].figures);
+                else
+                        parts[n++] = parts[i];
+        to->n_parts = n;
+        return 0;
+}
+
+/* A group with a blind member knows what lives in the others, and that this is not all. */
+static int add_row(struct row *to, struct row *from) {
+        bool partly = to->live_known != from->live_known;
+
+        figures_add(&to->figures, &from->figures);
+        to->live_known = to->live_known || from->live_known;
+        to->accurate = to->accurate && from->accurate && !partly;
+        to->gfp.flags |= from->gfp.flags;
+        to->gfp.unknown |= from->gfp.unknown;
         if (to->type != from->type)
                 to->type = _TYPE_MAX;
+        if (to->module && (!from->module || !streq(to->module, from->module))) {
+                free(to->module);
+                to->module = NULL;
+        }
+        return add_parts(to, from);
 }
 
 /* Makes a row stand for its group: what its members do not share is not known of it. */
@@ -126,35 +214,37 @@ static int generalize(struct row *r, enum filter_group by) {
         free(r->key);
         r->key = key;
         r->offset = 0;
+        r->has_offset = false;
         if (by != GROUP_FUNCTION) {
                 free(r->function);
                 r->function = NULL;
         }
-        if (by == GROUP_TYPE) {
+        if (by != GROUP_FUNCTION && by != GROUP_MODULE) {
                 free(r->module);
                 r->module = NULL;
         }
-        r->grouped = true;
         return 0;
 }
 
 static int group_rows(struct summary *s, enum filter_group by) {
         size_t n = 0;
+        int r = by == GROUP_NODE ? split_rows(s) : 0;
 
+        if (r < 0)
+                return r;
         qsort_r(s->rows, s->n_rows, sizeof(struct row), compare_groups, &by);
         for (size_t i = 0; i < s->n_rows; i++) {
-                if (n > 0 && compare_groups(&s->rows[n - 1], &s->rows[i], &by) == 0) {
-                        add_row(&s->rows[n - 1], &s->rows[i]);
+                if (r >= 0 && n > 0 && compare_groups(&s->rows[n - 1], &s->rows[i], &by) == 0) {
+                        r = add_row(&s->rows[n - 1], &s->rows[i]);
                         row_done(&s->rows[i]);
                         continue;
                 }
                 s->rows[n++] = s->rows[i];
         }
         s->n_rows = n;
-        for (size_t i = 0; i < n; i++)
-                if (generalize(&s->rows[i], by) < 0)
-                        return -ENOMEM;
-        return 0;
+        for (size_t i = 0; r >= 0 && i < n; i++)
+                r = generalize(&s->rows[i], by);
+        return r;
 }
 
 /* ---- sorting --------------------------------------------------------------------------------------------------------------
@@ -162,6 +252,16 @@ static int group_rows(struct summary *s, enum filter_group by) {
 
 static int descending(int64_t a, int64_t b) {
         return a > b ? -1 : a < b;
+}
+
+static int by_calls(const struct figures *x, const struct figures *y) {
+        return descending(figures_live_calls(x), figures_live_calls(y))
+                       ?: descending(x->counts.allocated_calls, y->counts.allocated_calls);
+}
+
+static int by_bytes(const struct figures *x, const struct figures *y) {
+        return descending(figures_live_bytes(x), figures_live_bytes(y))
+                       ?: descending(x->counts.allocated_bytes, y->counts.allocated_bytes);
 }
 
 /* What is not known comes last; ties go by what was allocated, then by name, so that the order is always the same. */
@@ -174,16 +274,17 @@ static int compare_rows(const void *a, const void *b, void *sort) {
                 r = 0;
                 break;
         case SORT_CALLS:
-                r = r ?: descending(row_live_calls(x), row_live_calls(y)) ?: descending(x->counts.allocated_calls, y->counts.allocated_calls);
+                r = r ?: by_calls(&x->figures, &y->figures);
                 break;
         case SORT_BYTES:
         default:
-                r = r ?: descending(row_live_bytes(x), row_live_bytes(y)) ?: descending(x->counts.allocated_bytes, y->counts.allocated_bytes);
+                r = r ?: by_bytes(&x->figures, &y->figures);
                 break;
         }
         r = r ?: strcmp(x->key, y->key);
         r = r ?: (int)y->charged - (int)x->charged;
-        return r ?: (int)x->type - (int)y->type;
+        r = r ?: (int)x->type - (int)y->type;
+        return r ?: (int)x->estimated - (int)y->estimated;
 }
 
 static void cut_rows(struct summary *s, int64_t limit) {

@@ -6,33 +6,50 @@
 #pragma once
 
 #include "filter.h"
+#include "gfp.h"
 #include "label.h"
-#include "memcg.h"
-#include "tracker.h"
+#include "measure.h"
+
+/* What is added up of a row, of one node's part of it, and of all rows. */
+struct figures {
+        struct tracker_counts counts;
+        /* of blind sites: what stands between their allocated and freed figures is not known to live and not counted as live */
+        int64_t blind_bytes, blind_calls, blind_allocated_bytes;
+        int64_t error_bytes; /* one standard deviation; 0 for what is counted */
+};
+
+int64_t figures_live_bytes(const struct figures *f);
+int64_t figures_live_calls(const struct figures *f);
+void figures_add(struct figures *to, const struct figures *from);
+
+struct row_part {
+        int node; /* -1: on no one node */
+        struct figures figures;
+};
 
 struct row {
         char *key;      /* "function+0xOFF[module]", or the group's name when grouped */
         char *function; /* NULL when grouped away */
         char *module;   /* "" for the kernel itself, NULL when grouped away */
+        bool has_offset;
         uint32_t offset;
         enum site_type type; /* meaningless (_TYPE_MAX) when grouped over types */
         bool charged;
-        bool live_known; /* false: live is null (user pages, count-only) */
+        bool live_known; /* false: live is null, because all of it is blind */
         bool accurate;
         bool estimated;
-        bool grouped; /* stands for several sites: no offset */
-        int64_t error_bytes;
-        struct tracker_counts counts;
+        struct gfp_set gfp;
+        struct figures figures;
+        struct row_part *parts; /* by node, ascending; none when it was not asked for */
+        size_t n_parts;
 };
-
-int64_t row_live_bytes(const struct row *r);
-int64_t row_live_calls(const struct row *r);
 
 /* Live bytes by type for one lens (charged or uncharged); kernel_bytes = slab + page + percpu + vmalloc. */
 struct lens {
-        int64_t kernel_bytes;
+        int64_t kernel_bytes, error_bytes;
         int64_t by_type[_TYPE_MAX];
         bool known[_TYPE_MAX];
+        bool estimated[_TYPE_MAX]; /* has rows that are scaled up from samples */
 };
 
 /* One of the memcg's counters, as far as it is known, against what the rows that stand under it hold. */
@@ -60,9 +77,10 @@ struct summary {
 
         /* totals */
         struct lens charged, uncharged;
-        bool live_known;              /* false: the tracker only counts allocations */
-        struct tracker_counts totals; /* over all rows of kernel memory */
-        int64_t irq_bytes, freed_unmatched;
+        bool live_known;       /* false: the tracker only counts allocations */
+        struct figures totals; /* over all rows of kernel memory */
+        int64_t irq_bytes, kthread_bytes, freed_unmatched;
+        int64_t charges_verified, charges_mismatched;
 
         /* reconciliation with the memcg */
         const char *source;
@@ -80,6 +98,14 @@ struct summary {
 
 struct summary *summary_free(struct summary *s);
 DEFINE_CLEANUP(struct summary, summary_free)
+
+/*
+ * Fills rows, totals, lenses, losses and what else measures tell; the head and the reconciliation are the caller's. `m` is
+ * scaled and need not stay. -ENOMEM: free the summary.
+ */
+int summary_take(struct summary *s, const struct measures *m, const struct gfp_bits *bits);
+
+void row_done(struct row *r);
 
 /*
  * Applies `filter` to s->rows in place: drops, groups, sorts, cuts. Totals are untouched. Fills s->filter and s->total_sites.

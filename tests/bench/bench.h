@@ -33,7 +33,7 @@ int floor_on(unsigned argument, char **reterr);
 void floor_off(void);
 
 /* Allocation events an operation, by loop: counted by the kernel on the floor's hooks. */
-int count_events(struct figures *f, char **reterr);
+int count_events(struct series *f, char **reterr);
 
 /* Each prints its tables. */
 int cost_run(char **reterr);

@@ -22,11 +22,11 @@ struct quartiles quartiles_of(double *values, size_t n) {
         return (struct quartiles){quantile(values, n, 0.25), quantile(values, n, 0.5), quantile(values, n, 0.75)};
 }
 
-static double added(const struct figures *f, size_t setting, size_t loop, unsigned round) {
+static double added(const struct series *f, size_t setting, size_t loop, unsigned round) {
         return f->ns[setting][loop][round] - f->ns[0][loop][round];
 }
 
-struct quartiles figures_operation(const struct figures *f, size_t setting, size_t loop) {
+struct quartiles figures_operation(const struct series *f, size_t setting, size_t loop) {
         double values[ROUNDS_MAX];
 
         for (unsigned i = 0; i < f->rounds; i++)
@@ -34,7 +34,7 @@ struct quartiles figures_operation(const struct figures *f, size_t setting, size
         return quartiles_of(values, f->rounds);
 }
 
-struct quartiles figures_slowdown(const struct figures *f, size_t setting, size_t loop) {
+struct quartiles figures_slowdown(const struct series *f, size_t setting, size_t loop) {
         double values[ROUNDS_MAX];
 
         for (unsigned i = 0; i < f->rounds; i++)
@@ -42,7 +42,7 @@ struct quartiles figures_slowdown(const struct figures *f, size_t setting, size_
         return quartiles_of(values, f->rounds);
 }
 
-struct quartiles figures_added(const struct figures *f, size_t setting, size_t loop) {
+struct quartiles figures_added(const struct series *f, size_t setting, size_t loop) {
         double values[ROUNDS_MAX];
 
         for (unsigned i = 0; i < f->rounds; i++)
@@ -50,7 +50,7 @@ struct quartiles figures_added(const struct figures *f, size_t setting, size_t l
         return quartiles_of(values, f->rounds);
 }
 
-struct quartiles figures_ratio(const struct figures *f, size_t setting, size_t against, size_t loop) {
+struct quartiles figures_ratio(const struct series *f, size_t setting, size_t against, size_t loop) {
         double values[ROUNDS_MAX];
 
         for (unsigned i = 0; i < f->rounds; i++)
@@ -58,7 +58,7 @@ struct quartiles figures_ratio(const struct figures *f, size_t setting, size_t a
         return quartiles_of(values, f->rounds);
 }
 
-static double least(const struct figures *f, size_t setting, size_t loop) {
+static double least(const struct series *f, size_t setting, size_t loop) {
         double best = f->ns[setting][loop][0];
 
         for (unsigned i = 1; i < f->rounds; i++)
@@ -67,7 +67,7 @@ static double least(const struct figures *f, size_t setting, size_t loop) {
         return best;
 }
 
-double figures_best(const struct figures *f, size_t setting, size_t against, size_t loop) {
+double figures_best(const struct series *f, size_t setting, size_t against, size_t loop) {
         double base = least(f, 0, loop);
 
         return (least(f, setting, loop) - base) / (least(f, against, loop) - base);

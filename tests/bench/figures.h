@@ -11,7 +11,7 @@
 #define ROUNDS_MAX 101
 #define SETTINGS_MAX 16
 
-struct figures {
+struct series {
         unsigned rounds;
         double ns[SETTINGS_MAX][_LOOPS][ROUNDS_MAX];
         double events[_LOOPS]; /* allocation events an operation */
@@ -24,10 +24,10 @@ struct quartiles {
 struct quartiles quartiles_of(double *values, size_t n); /* sorts them */
 
 /* Setting 0 is the one without programs: what is added is the difference to it. */
-struct quartiles figures_operation(const struct figures *f, size_t setting, size_t loop);
-struct quartiles figures_slowdown(const struct figures *f, size_t setting, size_t loop); /* added per cent of an operation */
-struct quartiles figures_added(const struct figures *f, size_t setting, size_t loop);    /* ns per allocation event */
-struct quartiles figures_ratio(const struct figures *f, size_t setting, size_t against, size_t loop); /* of added costs */
+struct quartiles figures_operation(const struct series *f, size_t setting, size_t loop);
+struct quartiles figures_slowdown(const struct series *f, size_t setting, size_t loop); /* added per cent of an operation */
+struct quartiles figures_added(const struct series *f, size_t setting, size_t loop);    /* ns per allocation event */
+struct quartiles figures_ratio(const struct series *f, size_t setting, size_t against, size_t loop); /* of added costs */
 
 /* The same out of the least that each of the three took in any round: what disturbs only ever adds. */
-double figures_best(const struct figures *f, size_t setting, size_t against, size_t loop);
+double figures_best(const struct series *f, size_t setting, size_t against, size_t loop);

@@ -45,7 +45,7 @@ static int count_loop(const struct loop *loop, double *ret, char **reterr) {
         return 0;
 }
 
-int count_events(struct figures *f, char **reterr) {
+int count_events(struct series *f, char **reterr) {
         _cleanup_close_ int statistics = empty_statistics();
         int r;
 

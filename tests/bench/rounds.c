@@ -43,14 +43,14 @@ static int run_rounds(struct rounds *r, const struct place *place, size_t loop, 
 }
 
 /* A quarter of the rounds or more in which what is divided by cost nothing: noise, whatever the ratio. */
-static const char *judge(const struct figures *f, const struct setting *setting, double ratio, size_t loop) {
+static const char *judge(const struct series *f, const struct setting *setting, double ratio, size_t loop) {
         if (figures_added(f, (size_t)setting->against, loop).low <= 0)
                 return "noise:";
         return ratio <= setting->target ? "within" : "above";
 }
 
 static void print_setting(const struct rounds *r, size_t s, size_t loop) {
-        const struct figures *f = &r->figures;
+        const struct series *f = &r->figures;
         const struct setting *setting = &r->settings[s];
 
         printf("  %-44s", setting->name);

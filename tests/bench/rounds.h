@@ -29,7 +29,7 @@ struct rounds {
         const struct setting *settings; /* the first is the one without programs */
         size_t n;
         char *missing[SETTINGS_MAX]; /* why a setting is not measured */
-        struct figures figures;
+        struct series figures;
 };
 
 /*

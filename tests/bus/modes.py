@@ -307,6 +307,16 @@ def another_spec(t):
             stop(t, start(t, a), path)
 
 
+def specs_reach_the_tracker(t):
+    with Group() as g:
+        for spec, words in (("auto", []), ("auto,numa", ["numa"]), ("auto,sample=64K", ["page_sample=65536"]), ("multi,stacks=all", ["page_sample=1"]),
+                            ("single,stacks=all,sample=1M,numa", ["page_sample=1", "numa"])):
+            path = start(t, g, spec)
+            line = [line for line in t.daemon.tracked() if line.startswith("begin")][-1]
+            equal(line.split(" ")[3:], words, f"what the tracker was told for {spec}")
+            stop(t, path)
+
+
 def off_ends_all(t):
     with Group() as a, Group() as b, Changes(t.bus) as changes, Signals(t.bus, "ProfileFinished") as finished:
         paths = [start(t, a), start(t, b), start(t, "host")]
@@ -418,6 +428,7 @@ CASES = (
     ("the host in multi and in single", host_in_multi_and_single),
     ("a mode against what runs changes nothing", modes_against_what_runs),
     ("another spec for an active profile", another_spec),
+    ("specs reach the tracker", specs_reach_the_tracker),
     ("off ends all", off_ends_all),
     ("restarts keep the mode", restarts_keep_the_mode),
     ("groups are bounded", limit),

@@ -65,6 +65,54 @@ def rows_of_sites(t):
     equal(bool(by_function["alloc_inode"][6]), False, "charged of an uncharged row")
 
 
+def sampled_pages(t):
+    """The rows of sampled pages add up to what was counted, here as in live totals."""
+    t.daemon.write([row("pte_alloc_one", type="page", estimated=True, allocated=[60000, 15], error_bytes=10000),
+                    row("alloc_inode", type="page", estimated=True, allocated=[20000, 5], freed=[4000, 1], error_bytes=5000)],
+                   pages={"allocated": [90000, 22], "freed": [8192, 2]})
+    document = summary(t)
+    equal(document["totals"]["charged"]["page"], 81808, "charged pages")
+    equal(document["totals"]["charged"]["estimated"], ["page"], "what is estimated")
+    equal(document["totals"]["charged"]["error_bytes"], 0, "error of a sum that is counted")
+    equal(sum(s["bytes"] for s in document["sites"]), 81808, "rows")
+    equal(sum(s["allocated_bytes"] for s in document["sites"]), 90000, "allocated by rows")
+    equal(t.client.live_bytes(t.path), 81808, "LiveBytes")
+    check(all(s["estimated"] and s["error_bytes"] > 0 for s in document["sites"]), "rows are estimates")
+
+
+def blind_rows(t):
+    t.daemon.write([PIPES, row("alloc_inode", charged=False, allocated=[5000, 50], freed=[3000, 30], written_off=[100, 1])])
+    document = summary(t)
+    inodes = next(s for s in document["sites"] if s["function"] == "alloc_inode")
+    equal((inodes["blind"], inodes["bytes"], inodes["calls"], inodes["accurate"]), (True, None, None, False), "a blind row")
+    equal((inodes["blind_bytes"], inodes["blind_allocated_bytes"]), (1900, 5000), "what it hides")
+    equal(document["totals"]["uncharged"]["kernel_bytes"], 0, "uncharged live")
+    equal((document["totals"]["blind_bytes"], document["totals"]["blind_allocated_bytes"]), (1900, 5000), "totals")
+    equal(t.client.live_bytes(t.path), 8000, "LiveBytes")
+    group = summary(t, group_by="module", charged=False)["sites"][0]
+    equal((group["blind"], group["bytes"]), (True, None), "a group of blind rows")
+
+
+def flags_and_nodes(t):
+    t.daemon.write([row("alloc_inode", node=0, gfp_flags=0x400cc0, allocated=[600, 6]),
+                    row("alloc_inode", node=1, gfp_flags=0x100, allocated=[900, 9], freed=[100, 1])],
+                   kthread_bytes=77, charges_verified=5, charges_mismatched=1, swept_at_us=12345)
+    document = summary(t)
+    site, = document["sites"]
+    equal(site["gfp_flags"], ["GFP_KERNEL", "__GFP_ZERO", "__GFP_ACCOUNT"], "gfp_flags")
+    equal([(n["node"], n["bytes"], n["calls"]) for n in site["nodes"]], [(0, 600, 6), (1, 800, 8)], "nodes")
+    equal((site["bytes"], document["total_sites"]), (1400, 1), "the row")
+    totals = document["totals"]
+    equal((totals["kthread_bytes"], totals["charges_verified"], totals["charges_mismatched"], totals["unaccounted_bytes"]), (77, 5, 1, None), "totals")
+    equal(document["swept_at_us"], 12345, "swept_at_us")
+    more = sites(t)[0][10]
+    equal([str(f) for f in more["gfp_flags"]], site["gfp_flags"], "gfp_flags of GetSites")
+    equal([tuple(map(int, n)) for n in more["nodes"]], [(0, 600, 6), (1, 800, 8)], "nodes of GetSites")
+    part, = summary(t, node=dbus.Int32(1))["sites"]
+    equal((part["bytes"], part["allocated_bytes"], len(part["nodes"])), (800, 900, 1), "one node's part")
+    equal([(s["key"], s["bytes"]) for s in summary(t, group_by="node")["sites"]], [("node1", 800), ("node0", 600)], "by node")
+
+
 def filters_select(t):
     everything_ = {"alloc_pipe_info", "sk_prot_alloc", "alloc_inode", "pte_alloc_one"}
     for filter, wanted in (
@@ -84,6 +132,8 @@ def filters_select(t):
             ({"type": "slab"}, everything_ - {"pte_alloc_one"}),
             ({"type": "percpu"}, set()),
             ({"charged": False}, {"alloc_inode"}),
+            ({"category": "mm"}, set()),
+            ({"node": dbus.Byte(0)}, set()),
             ({"charged": True, "type": "slab", "min_size": dbus.UInt64(6000)}, {"alloc_pipe_info"})):
         try:
             got = functions(t, **filter)
@@ -100,7 +150,7 @@ def filters_arrange(t):
     equal(functions(t, type="slab", sort="name"), ["alloc_inode", "alloc_pipe_info", "sk_prot_alloc"], "by name")
     for kind in (dbus.Byte, dbus.Int16, dbus.UInt16, dbus.Int32, dbus.UInt32, dbus.Int64, dbus.UInt64):
         equal(functions(t, limit=kind(1)), ["alloc_pipe_info"], f"limit as {kind.__name__}")
-    for group in ("site", "function", "module", "type"):
+    for group in ("site", "function", "file", "module", "category", "type", "node"):
         document = summary(t, group_by=group)
         equal(len(sites(t, group_by=group)), len(document["sites"]), f"rows grouped by {group}")
         check(0 < len(document["sites"]) <= 4, f"rows grouped by {group}: {document['sites']}")
@@ -108,8 +158,8 @@ def filters_arrange(t):
           sum(s["allocated_bytes"] for s in summary(t)["sites"]), "bytes of groups against bytes of sites")
 
 
-STRINGS = ("modname", "function", "filename", "type", "sort", "group_by")
-INTEGERS = ("lineno", "min_size", "max_size", "limit")
+STRINGS = ("modname", "function", "filename", "type", "category", "sort", "group_by")
+INTEGERS = ("lineno", "min_size", "max_size", "node", "pid", "older_than_us", "limit")
 BOOLEANS = ("inaccurate", "charged")
 
 
@@ -129,8 +179,10 @@ def filters_refuse(t):
             refused(ERROR + "BadFilter", [key], function, *arguments, filter={key: value})
         refused(ERROR + "BadFilter", ["min_size", "max_size"], function, *arguments,
                 filter={"min_size": dbus.Int64(2), "max_size": dbus.Int64(1)})
-        # keys of later versions have no data yet
-        for key, value in (("node", dbus.Int32(0)), ("pid", dbus.Int32(1)), ("older_than_us", dbus.Int64(1)), ("category", "mm")):
+        # what selects stacks selects no rows
+        for key, value in (("pid", dbus.Int32(1)), ("older_than_us", dbus.Int64(1))):
+            refused(ERROR + "BadFilter", [key, "stacks"], function, *arguments, filter={key: value})
+        for key, value in (("node", dbus.Int32(-1)), ("pid", dbus.Int32(0)), ("older_than_us", dbus.Int64(-1))):
             refused(ERROR + "BadFilter", [key], function, *arguments, filter={key: value})
 
 
@@ -227,6 +279,9 @@ class Test:
 CASES = (
     ("GetSummary without a filter", everything),
     ("GetSites: signature and members", rows_of_sites),
+    ("sampled pages", sampled_pages),
+    ("blind rows", blind_rows),
+    ("flags and nodes", flags_and_nodes),
     ("filter keys that select", filters_select),
     ("filter keys that arrange", filters_arrange),
     ("BadFilter for every key and every wrong type", filters_refuse),

@@ -165,9 +165,13 @@ static void test_every_filter_option(void **state) {
                 const struct filter_field *f = &filter_fields[i];
                 const char *value = f->words ? f->words[0] : f->kind == FILTER_BOOLEAN ? "yes" : "7";
                 _cleanup_free_ char *name = options_filter_name(i), *word = format("--%s=%s", name, value);
-                _cleanup_(parsed_done) struct parsed p;
+                _cleanup_(parsed_done) struct parsed p = {};
 
                 assert_null(strchr(name, '_'));
+                if (i == FILTER_PID || i == FILTER_OLDER_THAN_US) { /* of stacks: rows of sites do not have it */
+                        REFUSED("stacks", "show", "a", word);
+                        continue;
+                }
                 TAKEN(&p, "show", "a", word);
                 assert_int_equal(p.options.filter.given, 1u << i);
         }

@@ -67,6 +67,10 @@ static void test_grouped(void **state) {
         check_page("grouped.json", render_20_rows, "grouped.txt");
 }
 
+static void test_numa(void **state) {
+        check_page("numa.json", render_20_rows, "numa.txt");
+}
+
 static void test_report(void **state) {
         check_page("report.json", render_20_rows, "report.txt");
 }
@@ -139,10 +143,37 @@ static void test_filter(void **state) {
         assert_int_equal(json_integer_value(json_object_get(document, "total_sites")), 134);
 }
 
+/* What a stored row knows of flags, blind members and nodes comes back out of it. */
+static void test_filter_keeps(void **state) {
+        _cleanup_(document_unrefp) json_t *document = fixture_document("numa.json"), *before = fixture_document("numa.json");
+        _cleanup_(filter_done) struct filter none = {}, node = {};
+        const json_t *sites = json_object_get(before, "sites"), *part;
+
+        assert_int_equal(document_filter(document, &none), 0);
+        assert_true(json_equal(json_object_get(document, "sites"), sites));
+        part = json_array_get(json_object_get(json_array_get(sites, 1), "nodes"), 1);
+        assert_int_equal(filter_set_integer(&node, "node", 1, NULL), 0);
+        assert_int_equal(document_filter(document, &node), 0);
+        sites = json_object_get(document, "sites");
+        assert_int_equal(json_array_size(sites), 2);
+        assert_true(json_equal(json_object_get(json_array_get(sites, 1), "bytes"), json_object_get(part, "bytes")));
+        assert_true(json_equal(json_object_get(json_array_get(sites, 1), "freed_bytes"), json_object_get(part, "freed_bytes")));
+}
+
+static void test_filter_keeps_groups(void **state) {
+        _cleanup_(document_unrefp) json_t *document = fixture_document("grouped.json"),
+                                          *before = fixture_document("grouped.json");
+        _cleanup_(filter_done) struct filter none = {};
+
+        assert_int_equal(document_filter(document, &none), 0);
+        assert_true(json_equal(json_object_get(document, "sites"), json_object_get(before, "sites")));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_summary),
                 cmocka_unit_test(test_grouped),
+                cmocka_unit_test(test_numa),
                 cmocka_unit_test(test_report),
                 cmocka_unit_test(test_support),
                 cmocka_unit_test(test_list),
@@ -150,6 +181,8 @@ int main(void) {
                 cmocka_unit_test(test_other_formats),
                 cmocka_unit_test(test_parse),
                 cmocka_unit_test(test_filter),
+                cmocka_unit_test(test_filter_keeps),
+                cmocka_unit_test(test_filter_keeps_groups),
         };
 
         setenv("TZ", "UTC", 1);

@@ -77,6 +77,28 @@ def errors(document, strict=True):
     return ["/".join(map(str, e.absolute_path)) + ": " + e.message[:300] for e in found] + identity(document)
 
 
+def flow(what, figures, live):
+    """allocated = live + freed + written off + untracked + blind."""
+    parts = [figures.get(k) for k in ("freed_bytes", "untracked_bytes", "blind_bytes", "allocated_bytes")]
+    parts.append(figures.get("written_off", figures.get("written_off_bytes")))
+    if not all(isinstance(v, int) for v in parts + live):
+        return []
+    freed, untracked, blind, allocated, written_off = parts
+    if allocated == sum(live) + freed + written_off + untracked + blind:
+        return []
+    return [f"{what}: allocated {allocated} is not live {sum(live)} + freed {freed} + written off {written_off} + untracked "
+            f"{untracked} + blind {blind}"]
+
+
+def flows(document, totals):
+    """The events' side, of the totals and of every row and node."""
+    found = flow("totals", totals, [(totals.get(k) or {}).get("kernel_bytes") or 0 for k in ("charged", "uncharged")])
+    for site in document.get("sites") or ():
+        for part in [site, *(site.get("nodes") or ())] if isinstance(site, dict) else ():
+            found += flow(site.get("key"), part, [part.get("bytes") or 0]) if isinstance(part, dict) else []
+    return found[:10]
+
+
 def identity(document):
     """What a schema cannot say: the account has to balance (DESIGN: rule 1)."""
     if not isinstance(document, dict):
@@ -86,6 +108,12 @@ def identity(document):
     totals, account = document.get("totals"), document.get("reconcile")
     if not isinstance(totals, dict) or not isinstance(account, dict):
         return []
+    try:
+        found = flows(document, totals)
+    except (AttributeError, TypeError):
+        return []  # of the wrong shape: the schema has said so
+    if found:
+        return found
     said = [account.get("growth_bytes"), account.get("explained_bytes"), account.get("freed_unmatched"), account.get("unattributed")]
     if not all(isinstance(v, int) for v in said):
         return []

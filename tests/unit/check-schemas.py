@@ -94,8 +94,8 @@ def accepts(name):
 def refuses_missing(name):
     whole = sample(SCHEMAS[name], SCHEMAS[name])
     for path in members(whole):
-        if {"filter", "lost"} & set(path[:-1]):
-            continue  # their members come and go
+        if {"filter", "lost"} & set(path[:-1]) or path[-1] == "nodes":
+            continue  # these come and go
         document = copy.deepcopy(whole)
         del holder(document, path)[path[-1]]
         check(validate.errors(document), f"taken although {'/'.join(map(str, path))} is missing")
@@ -123,6 +123,12 @@ def refuses_bad_account():
     document = sample(SCHEMAS["memcgprof.summary"], SCHEMAS["memcgprof.summary"])
     document["reconcile"]["growth_bytes"] = 1
     check(validate.errors(document), "taken although growth is not explained")
+    document = sample(SCHEMAS["memcgprof.summary"], SCHEMAS["memcgprof.summary"])
+    document["totals"]["blind_bytes"] = 1
+    check(validate.errors(document), "taken although allocated is not explained")
+    document = sample(SCHEMAS["memcgprof.summary"], SCHEMAS["memcgprof.summary"])
+    document["sites"][0]["nodes"][0]["bytes"] = 1
+    check(validate.errors(document), "taken although a row's allocated is not explained")
 
 
 def refuses_text():

@@ -263,7 +263,6 @@ static int sim_fold(struct tracker *t, unsigned from, unsigned to) {
                         of(t)->objects[i].group1 = to + 1;
         g->unmatched += f->unmatched;
         g->anon += f->anon;
-        g->lost = f->lost < g->lost ? f->lost : g->lost;
         memset(f->counts, 0, sizeof(f->counts));
         f->unmatched = f->anon = 0;
         return 0;

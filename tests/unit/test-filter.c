@@ -75,9 +75,9 @@ static void test_words(void **state) {
         assert_int_equal(filter_set_string(&f, "type", "", &s), -EINVAL);
         assert_sentence(&s, "slab, page, user, percpu or vmalloc");
         assert_int_equal(filter_set_string(&f, "group_by", "node\x1b", &s), -EINVAL);
-        assert_sentence(&s, "site, function, module or type, not \"node\\x1b\"");
-        assert_int_equal(filter_set_text(&f, "group_by", "category", &s), -EINVAL);
-        assert_sentence(&s, "\"category\"");
+        assert_sentence(&s, "site, function, file, module, category, type or node, not \"node\\x1b\"");
+        assert_int_equal(filter_set_text(&f, "group_by", "colour", &s), -EINVAL);
+        assert_sentence(&s, "\"colour\"");
         assert_int_equal(f.given, 0);
 }
 
@@ -90,6 +90,12 @@ static void test_ranges(void **state) {
         assert_sentence(&s, "\"limit\" takes 1 or more, not 0");
         assert_int_equal(filter_set_integer(&f, "lineno", -1, &s), -EINVAL);
         assert_sentence(&s, "\"lineno\"");
+        assert_int_equal(filter_set_integer(&f, "node", -1, &s), -EINVAL);
+        assert_sentence(&s, "\"node\" takes 0 or more");
+        assert_int_equal(filter_set_integer(&f, "pid", 0, &s), -EINVAL);
+        assert_sentence(&s, "\"pid\" takes 1 or more");
+        assert_int_equal(filter_set_integer(&f, "older_than_us", -1, &s), -EINVAL);
+        assert_sentence(&s, "\"older_than_us\" takes 0 or more");
         memset(long_text, 'x', sizeof(long_text) - 1);
         long_text[FILTER_STRING_MAX + 1] = '\0';
         assert_int_equal(filter_set_string(&f, "function", long_text, &s), -EINVAL);
@@ -126,6 +132,32 @@ static void test_check(void **state) {
         f.integers[FILTER_MAX_SIZE] = 10;
         assert_int_equal(filter_check(&f, &s), 0);
         assert_null(s);
+}
+
+/* Rows of sites are of no process and no age; what selects stacks by them is refused, and nothing else is. */
+static void test_check_summary(void **state) {
+        char *s = NULL;
+
+        for (size_t i = 0; i < _FILTER_KEY_MAX; i++) {
+                const struct filter_field *field = &filter_fields[i];
+                bool foreign = i == FILTER_PID || i == FILTER_OLDER_THAN_US;
+                struct filter f = {};
+
+                if (field->kind == FILTER_INTEGER)
+                        assert_int_equal(filter_set_integer(&f, field->name, 1, NULL), 0);
+                else if (field->kind == FILTER_BOOLEAN)
+                        assert_int_equal(filter_set_boolean(&f, field->name, true, NULL), 0);
+                else
+                        assert_int_equal(filter_set_string(&f, field->name, field->words ? field->words[0] : "x", NULL), 0);
+                assert_int_equal(filter_check(&f, NULL), 0);
+                assert_int_equal(filter_check_summary(&f, &s), foreign ? -EINVAL : 0);
+                if (foreign) {
+                        assert_non_null(strstr(s, "stacks"));
+                        assert_sentence(&s, field->name);
+                }
+                assert_null(s);
+                filter_done(&f);
+        }
 }
 
 static void test_text(void **state) {
@@ -165,6 +197,7 @@ int main(void) {
                 cmocka_unit_test(test_ranges),
                 cmocka_unit_test(test_twice),
                 cmocka_unit_test(test_check),
+                cmocka_unit_test(test_check_summary),
                 cmocka_unit_test(test_text),
         };
 

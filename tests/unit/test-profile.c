@@ -161,7 +161,7 @@ static void come_and_go(void **state) {
         {
                 _cleanup_(summary_freep) struct summary *s = summarize(&b, outer);
 
-                assert_int_equal(s->totals.allocated_bytes, allocated);
+                assert_int_equal(s->totals.counts.allocated_bytes, allocated);
         }
         profile_free(outer);
         engine_free(b.engine);
@@ -297,7 +297,7 @@ static void sweeps_are_paced(void **state) {
         assert_int_equal(b.sim->n_sweeps, 1);
         assert_int_equal(s->sweep_us, 7);
         assert_true(s->swept_at_us >= s->started_us && s->swept_at_us <= s->at_us);
-        assert_int_equal(s->totals.written_off_bytes, 10);
+        assert_int_equal(s->totals.counts.written_off_bytes, 10);
         summary_free(s);
         other = start(&b, sim_mkdir(b.sim, b.top, "c"));
         s = summarize(&b, other);

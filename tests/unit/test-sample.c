@@ -129,8 +129,8 @@ static void sampled_pages(void **state) {
         put(&s, row);
         put(&s, make(TYPE_PAGE, false, 2, 50));
         put(&s, make(TYPE_SLAB, true, 3, 5));
-        row = make(TYPE_SLAB, true, 4, 7);
-        row.live_known = false;
+        row = make(TYPE_SLAB, false, 4, 700); /* so many missed frees: what lives there is not known */
+        row.counts.allocated_calls = row.counts.written_off_calls = 50;
         put(&s, row);
         sample_sum_add(&sum, names, &s);
         assert_int_equal(sum.charged_bytes, 705);
@@ -142,12 +142,53 @@ static void sampled_pages(void **state) {
         tracker_sample_done(&s);
 }
 
+/* The parts of one site by node are one when nobody asked for them, in the first sample as well. */
+static void nodes_are_merged(void **state) {
+        struct sample_adder a = {.any_node = true};
+
+        for (int k = 0; k < 2; k++) {
+                struct tracker_sample s = {};
+
+                for (int node = 0; node < 3; node++) {
+                        struct tracker_row row = make(TYPE_SLAB, true, 1, 10);
+
+                        row.node = node;
+                        put(&s, row);
+                }
+                assert_int_equal(sample_add(&a, &s), 0);
+                assert_int_equal(a.sample.n_rows, 1);
+        }
+        assert_int_equal(a.sample.rows[0].counts.allocated_bytes, 60);
+        sample_adder_done(&a);
+}
+
+/* Nothing is known to live where nobody looks at frees. */
+static void counted_only(void **state) {
+        char symbols[] = "/tmp/memcgprof-symbols-XXXXXX";
+        _cleanup_(names_freep) struct names *names = NULL;
+        struct tracker_sample s = {.pages = {.allocated_bytes = 1000, .allocated_calls = 10}};
+        struct tracker_row row = make(TYPE_PAGE, true, 1, 1000);
+        struct sample_sum sum = {};
+
+        sim_write_symbols(symbols);
+        assert_int_equal(names_new(symbols, &names), 0);
+        unlink(symbols);
+        row.live_known = false;
+        put(&s, row);
+        sample_sum_add(&sum, names, &s);
+        assert_int_equal(sum.live_bytes, 0);
+        assert_int_equal(sum.charged_bytes, 0);
+        tracker_sample_done(&s);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(rows_are_merged),
                 cmocka_unit_test(different_rows_stay_apart),
                 cmocka_unit_test(what_is_not_bytes),
+                cmocka_unit_test(nodes_are_merged),
                 cmocka_unit_test(sampled_pages),
+                cmocka_unit_test(counted_only),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

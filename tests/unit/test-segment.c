@@ -18,8 +18,8 @@
 struct subject {
         struct profile *profile; /* NULL: free */
         struct sim_cgroup *cgroup;
-        int64_t baseline;
-        bool shadowed; /* a profile above knew memory of it from before the baseline, and keeps it to itself */
+        int64_t baseline, lost; /* moment, and what had been lost then */
+        bool shadowed;          /* a profile above knew memory of it from before the baseline, and keeps it to itself */
 };
 
 struct history {
@@ -119,7 +119,7 @@ static void check_rows(const struct history *h, const struct subject *p, const s
 
         for (enum sim_site site = 0; site < _SIM_SITES; site++) {
                 const struct row *row = row_of(s, site);
-                const struct tracker_counts *got = row ? &row->counts : &none, *wanted = &t->counts[site];
+                const struct tracker_counts *got = row ? &row->figures.counts : &none, *wanted = &t->counts[site];
 
                 if (site == SIM_SLAB_PAGES)
                         continue;
@@ -148,20 +148,22 @@ static void check_account(const struct history *h, const struct subject *p, cons
         same(h, p, "unattributed", s->unattributed, t->unattributed);
 }
 
-static void check_totals(const struct history *h, const struct subject *p, const struct truth *t) {
+static void check_totals(const struct history *h, const struct subject *p, const struct summary *s, const struct truth *t) {
         struct profile_totals totals;
         int64_t bytes = 0, calls = 0;
 
         for (enum sim_site site = 0; site < _SIM_SITES; site++) {
                 const struct tracker_counts *c = &t->counts[site];
 
-                if (site == SIM_SLAB_PAGES || site == SIM_USER)
+                if (site == SIM_SLAB_PAGES || site == SIM_USER ||
+                        measure_is_blind(sim_site_type(site), sim_site_charged(site), c))
                         continue;
                 bytes += tracker_counts_live(c);
                 calls += c->allocated_calls - c->freed_calls - c->written_off_calls - c->untracked_calls;
         }
         assert_int_equal(profile_totals(p->profile, &totals), 0);
         same(h, p, "live bytes", totals.live_bytes, bytes);
+        same(h, p, "live bytes of the document", s->charged.kernel_bytes + s->uncharged.kernel_bytes, bytes);
         same(h, p, "live calls", totals.live_calls, calls);
 }
 
@@ -172,7 +174,8 @@ static void check_subject(struct history *h, struct subject *p) {
         assert_int_equal(profile_summary(p->profile, NULL, &s, NULL), 0);
         check_rows(h, p, s, &t);
         check_account(h, p, s, &t);
-        check_totals(h, p, &t);
+        same(h, p, "lost", s->lost[LOSS_RECURSION], h->sim->lost - p->lost);
+        check_totals(h, p, s, &t);
 }
 
 /* There are never more groups than what tells each profile's baseline from those of the profiles above it. */
@@ -274,6 +277,7 @@ static void start(struct history *h) {
         (void)TAKE(cgroup);
         p->cgroup = c;
         p->baseline = h->sim->moment;
+        p->lost = h->sim->lost;
         p->shadowed = under_another(h, c);
 }
 
@@ -309,6 +313,7 @@ static void reset(struct history *h) {
                 return;
         assert_int_equal(r, 0);
         p->baseline = h->sim->moment;
+        p->lost = h->sim->lost;
         p->shadowed = under_another(h, p->cgroup);
 }
 
@@ -364,6 +369,8 @@ static void step(struct history *h) {
                 make(h);
         else if (n < 96)
                 take_away(h);
+        else if (n < 98)
+                h->sim->lost++;
         else
                 h->sim->fold_fails = h->scarce && dice(h, 2);
 }

@@ -14,7 +14,12 @@ static const char kallsyms[] = "ffffffff81000000 T _stext\n"
                                "ffffffff81000600 T __pte_alloc\n"
                                "ffffffff81000700 t kmalloc_array_noprof.constprop.0\n"
                                "ffffffff81000800 T alloc_pages_of_ours\n"
-                               "ffffffff81000900 T _etext\n"
+                               "ffffffff81000900 t vm_area_alloc_pages\n"
+                               "ffffffff81000a00 T __vmalloc_node_range_noprof\n"
+                               "ffffffff81000b00 t __alloc_pages_bulk\n"
+                               "ffffffff81000c00 t ___kmalloc_large_node\n"
+                               "ffffffff81000d00 T bpf_map_area_alloc\n"
+                               "ffffffff81000e00 T _etext\n"
                                "ffffffffc0000000 t made_here\t[some_module]\n"
                                "ffffffffc0000100 t made_there\t[some_module]\n";
 
@@ -77,6 +82,30 @@ static void test_resolve(void **state) {
         check(state, NULL, 0, NULL, 0, false);
 }
 
+static bool is_vmalloc(void **state, const uint64_t *frames, unsigned n) {
+        struct site site;
+
+        site_resolve(*state, frames, n, &site);
+        return site.vmalloc;
+}
+
+/* Pages that vmalloc maps, and not what else is allocated on its way. */
+static void test_vmalloc(void **state) {
+        const uint64_t pages[] = {
+                0xffffffff81000110, 0xffffffff81000210, 0xffffffff81000910, 0xffffffff81000a10, 0xffffffff81000d10};
+        const uint64_t bulk[] = {0xffffffff81000b10, 0xffffffff81000a10, 0xffffffff81000d10};
+        const uint64_t table[] = {0xffffffff81000110, 0xffffffff81000510, 0xffffffff81000a10, 0xffffffff81000d10};
+        const uint64_t list[] = {0xffffffff81000110, 0xffffffff81000c10, 0xffffffff81000a10, 0xffffffff81000d10};
+        const uint64_t plain[] = {0xffffffff81000110, 0xffffffff81000d10};
+
+        assert_true(is_vmalloc(state, pages, 5));
+        assert_true(is_vmalloc(state, bulk, 3));
+        assert_false(is_vmalloc(state, table, 4)); /* page tables for the mapping */
+        assert_false(is_vmalloc(state, list, 4));  /* the list of its pages */
+        assert_false(is_vmalloc(state, plain, 2));
+        check(state, pages, 5, "bpf_map_area_alloc", 0x10, false);
+}
+
 static void test_no_symbols(void **state) {
         const uint64_t frames[] = {0xffffffff81000510};
         struct site site;
@@ -100,6 +129,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_wrappers),
                 cmocka_unit_test(test_resolve),
+                cmocka_unit_test(test_vmalloc),
                 cmocka_unit_test(test_no_symbols),
                 cmocka_unit_test(test_key),
         };

@@ -43,17 +43,18 @@ static struct summary *make(void) {
                         .key = strdup(key),
                         .function = k->function ? strdup(k->function) : NULL,
                         .module = k->module ? strdup(k->module) : NULL,
+                        .has_offset = k->function,
                         .offset = k->offset,
                         .type = k->type,
                         .charged = k->charged,
                         .live_known = k->live_known,
                         .accurate = k->accurate,
                         .estimated = k->type == TYPE_USER,
-                        .error_bytes = k->type == TYPE_USER ? 30 : 0,
-                        .counts = {.allocated_bytes = k->bytes + 1000,
-                                .allocated_calls = k->calls + 10,
-                                .freed_bytes = 1000,
-                                .freed_calls = 10},
+                        .figures = {.error_bytes = k->type == TYPE_USER ? 30 : 0,
+                                .counts = {.allocated_bytes = k->bytes + 1000,
+                                        .allocated_calls = k->calls + 10,
+                                        .freed_bytes = 1000,
+                                        .freed_calls = 10}},
                 };
         }
         s->n_rows = ELEMENTS(sketches);
@@ -129,11 +130,11 @@ static void test_groups_add_up(void **state) {
         int64_t bytes = 0, wanted = 0;
 
         for (size_t i = 0; i < s->n_rows; i++)
-                wanted += row_live_bytes(&s->rows[i]);
+                wanted += figures_live_bytes(&s->rows[i].figures);
         assert_int_equal(filter_set_string(&f, "group_by", "module", NULL), 0);
         assert_int_equal(summary_apply(s, &f), 0);
         for (size_t i = 0; i < s->n_rows; i++)
-                bytes += row_live_bytes(&s->rows[i]);
+                bytes += figures_live_bytes(&s->rows[i].figures);
         assert_int_equal(bytes, wanted);
 }
 
