@@ -8,9 +8,9 @@
 #define NAME_WIDTH 32 /* columns of the left side, indent included; longer names get a line of their own */
 #define LINE_WIDTH 80
 
-static const char targets[] = "TARGET is container:ID, cgroup:PATH or pid:N; a bare word is a container's id.\n"
-                              "SPEC is a comma-separated list: off, on, auto or single first, then words such\n"
-                              "as required. SIZE is a number of bytes, or one with K, M or G behind it.\n";
+static const char targets[] = "TARGET is container:ID, cgroup:PATH, pid:N or host; a bare word is a container's\n"
+                              "id. SPEC is a comma-separated list: on, auto, single or multi first, then words\n"
+                              "such as numa. SIZE is a number of bytes, or one with K, M or G behind it.\n";
 
 static void print_word_wrapped(FILE *out, const char *text, size_t *column) {
         while (*text) {

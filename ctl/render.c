@@ -491,16 +491,62 @@ static const struct column support_columns[] = {
         {"REASON", 0, false, cell_reason},
 };
 
+static char *cell_cpus(const json_t *row) {
+        _cleanup_free_ char *cpus = table_text(row, "cpus");
+
+        return cpus ? format("%s%s", cpus, json_is_true(get(row, "here")) ? " (here)" : "") : NULL;
+}
+
+static char *cell_total_bytes(const json_t *row) {
+        return table_member_size(row, "total_bytes");
+}
+
+static char *cell_group_bytes(const json_t *row) {
+        return table_member_size(row, "bytes_per_group");
+}
+
+static char *cell_site_bytes(const json_t *row) {
+        return table_member_size(row, "bytes_per_site");
+}
+
+static char *cell_groups(const json_t *row) {
+        return table_text(row, "groups");
+}
+
+static char *cell_sites(const json_t *row) {
+        return table_text(row, "sites");
+}
+
+static char *cell_objects(const json_t *row) {
+        return table_text(row, "objects");
+}
+
+static const struct column memory_columns[] = {
+        {"CPUS", 4, true, cell_cpus},
+        {"KERNEL MEMORY", 13, true, cell_total_bytes},
+        {"A GROUP", 10, true, cell_group_bytes},
+        {"A SITE", 10, true, cell_site_bytes},
+        {"GROUPS", 6, true, cell_groups},
+        {"SITES", 6, true, cell_sites},
+        {"OBJECTS", 7, true, cell_objects},
+};
+
 int render_support(FILE *out, const json_t *document) {
         struct page page = {.out = out};
         const json_t *kernel = get(document, "kernel");
+        int r;
 
         if (!is_format(document, "memcgprof.support"))
                 return -EBADMSG;
         line(&page, "kernel", table_text(kernel, "release"));
         line(&page, "backend", table_text(kernel, "backend"));
         fputc('\n', out);
-        return page.oom ? -ENOMEM : table_print(out, support_columns, ELEMENTS(support_columns), get(document, "items"), 0);
+        r = table_print(out, support_columns, ELEMENTS(support_columns), get(document, "items"), 0);
+        if (r < 0)
+                return r;
+        fprintf(out, "\nWhat profiling takes while the daemon runs, by possible CPUs:\n");
+        r = table_print(out, memory_columns, ELEMENTS(memory_columns), get(document, "memory"), 0);
+        return page.oom ? -ENOMEM : r;
 }
 
 static char *cell_kind(const json_t *row) {

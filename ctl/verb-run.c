@@ -115,12 +115,14 @@ static int make_engine(struct run *run, char **reterr) {
 
 static int make_group(struct run *run, char **reterr) {
         _cleanup_free_ char *name = format("memcgprof-run-%d", getpid());
-        uint64_t replaced;
+        struct group_request q = {.name = name, .wanted = run->spec.mode};
+        struct groups_leaving leaving; /* nobody: the engine is this program's own */
         int r = name ? cgroup_create(engine_cgroups(run->engine), name, &run->cgroup, reterr) : -ENOMEM;
 
         if (r < 0)
                 return r;
-        return groups_admit(engine_groups(run->engine), run->cgroup->id, name, run->spec.mode, &replaced, reterr);
+        q.id = run->cgroup->id;
+        return groups_admit(engine_groups(run->engine), &q, &leaving, reterr);
 }
 
 static int enter_group(const struct cgroup *c, pid_t pid, char **reterr) {

@@ -15,6 +15,22 @@ static int ask_daemon(const struct options *o, char **ret_json, char **reterr) {
         return r < 0 ? r : client_support(c, ret_json, reterr);
 }
 
+/* What the engine can do is known once it is loaded; why it cannot be is an item as well. */
+static json_t *describe(const struct support *support) {
+        static const struct tracker_options ordinary;
+        _cleanup_(tracker_freep) struct tracker *tracker = NULL;
+        _cleanup_free_ char *why = NULL;
+        struct tracker_ability none = {.name = "engine"};
+        const struct tracker_ability *abilities = &none;
+        size_t n = 1;
+        int r = tracker_bpf_new(&ordinary, &tracker, &why);
+
+        none.reason = why ? why : strerror(-r);
+        if (r >= 0)
+                abilities = tracker->ops->abilities(tracker, &n);
+        return report_support(support, abilities, n, &ordinary);
+}
+
 static int probe(char **ret_json) {
         _cleanup_(support_freep) struct support *support = NULL;
         _cleanup_(document_unrefp) json_t *document = NULL;
@@ -23,7 +39,7 @@ static int probe(char **ret_json) {
 
         if (r < 0)
                 return r;
-        document = report_support(support);
+        document = describe(support);
         text = document ? report_text(document) : NULL;
         if (!text)
                 return -ENOMEM;

@@ -19,6 +19,7 @@ static const struct {
         {EBADMSG, PREFIX "BadSpec"},
         {EDOM, PREFIX "BadFilter"},
         {E2BIG, PREFIX "Limit"},
+        {ENOSPC, PREFIX "Limit"},
         {ENODEV, PREFIX "Gone"},
         {EAGAIN, PREFIX "NotReady"},
         {EINVAL, SD_BUS_ERROR_INVALID_ARGS},

@@ -5,6 +5,7 @@
  */
 #include <getopt.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 
 #include "bus.h"
@@ -19,9 +20,11 @@
 #define SETTLE_MS UINT64_C(1000)
 #define SETTLE_MS_MAX UINT64_C(600000)
 
+#define GROUPS_LIMIT 16384 /* of --groups-max */
+
 struct arguments {
         const char *bus, *state_dir;
-        uint64_t settle_ms;
+        uint64_t settle_ms, groups_max;
 };
 
 static const char help_text[] = "memcgprofd [OPTIONS]\n"
@@ -34,6 +37,8 @@ static const char help_text[] = "memcgprofd [OPTIONS]\n"
                                 "                   (default: " STATE_DIR ")\n"
                                 "  --settle-ms=N    Wait so long between the end of a container and its\n"
                                 "                   final report (default: 1000)\n"
+                                "  --groups-max=N   Profile at most so many groups at once\n"
+                                "                   (default: 1024)\n"
                                 "  -h --help        Show this help\n"
                                 "  --version        Show the version\n";
 
@@ -44,11 +49,12 @@ static int usage(const char *what) {
 
 /* -1: go on; else the exit status. */
 static int parse_arguments(int argc, char **argv, struct arguments *a) {
-        enum { BUS = 256, STATE, SETTLE, VERSION };
+        enum { BUS = 256, STATE, SETTLE, GROUPS, VERSION };
         static const struct option options[] = {
                 {"bus", required_argument, NULL, BUS},
                 {"state-dir", required_argument, NULL, STATE},
                 {"settle-ms", required_argument, NULL, SETTLE},
+                {"groups-max", required_argument, NULL, GROUPS},
                 {"help", no_argument, NULL, 'h'},
                 {"version", no_argument, NULL, VERSION},
                 {NULL},
@@ -66,6 +72,10 @@ static int parse_arguments(int argc, char **argv, struct arguments *a) {
                 case SETTLE:
                         if (text_to_u64(optarg, &a->settle_ms) < 0 || a->settle_ms > SETTLE_MS_MAX)
                                 return usage("--settle-ms takes milliseconds from 0 to 600000.");
+                        break;
+                case GROUPS:
+                        if (text_to_u64(optarg, &a->groups_max) < 0 || a->groups_max < 1 || a->groups_max > GROUPS_LIMIT)
+                                return usage("--groups-max takes a number from 1 to 16384.");
                         break;
                 case 'h':
                         (void)fputs(help_text, stdout);
@@ -154,8 +164,8 @@ static bool may_pass(int error) {
         return error == -ENOMEM || error == -EAGAIN || error == -EMFILE || error == -ENFILE || error == -EINTR;
 }
 
-static int make_tracker(const struct daemon_setup *setup, struct tracker **ret, char **reterr) {
-        static const struct tracker_options options;
+static int make_tracker(const struct arguments *a, const struct daemon_setup *setup, struct tracker **ret, char **reterr) {
+        const struct tracker_options options = {.groups = groups_of_tracker(a->groups_max)};
         _cleanup_free_ char *sentence = NULL;
         int r;
 
@@ -175,7 +185,7 @@ static int begin_engine(struct daemon *d, const struct arguments *a, const struc
         r = state_dir_open(a->state_dir, &d->state, reterr);
         if (r < 0)
                 return r;
-        r = make_tracker(setup, &tracker, reterr);
+        r = make_tracker(a, setup, &tracker, reterr);
         if (r < 0)
                 return r;
         r = engine_new(tracker, setup->kallsyms, &d->engine, reterr);
@@ -183,6 +193,7 @@ static int begin_engine(struct daemon *d, const struct arguments *a, const struc
                 tracker_free(tracker);
                 return r;
         }
+        groups_set_max(engine_groups(d->engine), a->groups_max);
         return manager_new(d->event, d->engine, d->state, a->settle_ms * 1000, &d->manager, reterr);
 }
 
@@ -227,8 +238,19 @@ static int run(struct daemon *d, const struct arguments *a, const struct daemon_
         return r < 0 ? fail(reterr, r, "The event loop failed: %s.", strerror(-r)) : r;
 }
 
+/* A profile holds its cgroup's directory open, and a container's the process too: the usual soft limit ends at 500 of them. */
+static void raise_descriptors(void) {
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return;
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int daemon_run(int argc, char **argv, const struct daemon_setup *setup) {
-        struct arguments a = {.bus = SYSTEM_BUS, .state_dir = STATE_DIR, .settle_ms = SETTLE_MS};
+        struct arguments a = {
+                .bus = SYSTEM_BUS, .state_dir = STATE_DIR, .settle_ms = SETTLE_MS, .groups_max = GROUPS_MAX_DEFAULT};
         _cleanup_(daemon_done) struct daemon d = {0};
         _cleanup_free_ char *sentence = NULL;
         int r;
@@ -238,6 +260,7 @@ int daemon_run(int argc, char **argv, const struct daemon_setup *setup) {
                 return r;
         log_open("memcgprofd");
         (void)signal(SIGPIPE, SIG_IGN);
+        raise_descriptors();
         r = run(&d, &a, setup, &sentence);
         if (r < 0)
                 log_error("%s", sentence ? sentence : strerror(-r));

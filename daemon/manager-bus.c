@@ -17,7 +17,7 @@
 struct bus_service {
         sd_bus *bus;
         struct manager *manager;
-        sd_bus_slot *slots[6];
+        sd_bus_slot *slots[7];
         size_t n_slots;
 };
 
@@ -185,28 +185,32 @@ static int append_more(sd_bus_message *m, const struct registration *r) {
         return error < 0 ? error : sd_bus_message_close_container(m);
 }
 
-static int append_profile(sd_bus_message *m, const struct view *v) {
-        struct profile_totals totals = {0};
-        int r;
+static int append_view(sd_bus_message *m, const struct view *v, int64_t live_bytes) {
+        int r = sd_bus_message_open_container(m, 'r', "osssxa{sv}");
 
-        r = profile_totals(v->registration->profile, &totals);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_open_container(m, 'r', "osssxa{sv}");
         if (r >= 0)
                 r = sd_bus_message_append(m, "osssx", v->path, v->kind, v->id,
-                        profile_state_to_string(profile_state(v->registration->profile)), totals.live_bytes);
+                        profile_state_to_string(profile_state(v->registration->profile)), live_bytes);
         if (r >= 0)
                 r = append_more(m, v->registration);
         return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+/* All names of one profile: the figures are read once. */
+static int append_profile(sd_bus_message *m, const struct registration *registration) {
+        struct profile_totals totals = {0};
+        int r = profile_totals(registration->profile, &totals);
+
+        for (size_t i = 0; r >= 0 && i < registration->n_views; i++)
+                r = append_view(m, registration->views[i], totals.live_bytes);
+        return r;
 }
 
 static int append_profiles(sd_bus_message *m, const struct registry *registry) {
         int r = sd_bus_message_open_container(m, 'a', "(osssxa{sv})");
 
         for (size_t i = 0; r >= 0 && i < registry->n; i++)
-                for (size_t j = 0; r >= 0 && j < registry->items[i]->n_views; j++)
-                        r = append_profile(m, registry->items[i]->views[j]);
+                r = append_profile(m, registry->items[i]);
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
@@ -223,6 +227,17 @@ static int method_list_profiles(sd_bus_message *m, void *userdata, sd_bus_error 
         return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 
+static json_t *describe_support(const struct manager *m, const struct support *support) {
+        struct engine *engine = manager_engine(m);
+        struct tracker *t = engine_tracker(engine);
+        const struct tracker_options options = {.groups = groups_of_tracker(groups_max(engine_groups(engine)))};
+        const struct tracker_ability *abilities;
+        size_t n;
+
+        abilities = t->ops->abilities(t, &n);
+        return report_support(support, abilities, n, &options);
+}
+
 static int method_describe_support(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         _cleanup_(support_freep) struct support *support = NULL;
         _cleanup_(json_decrefp) json_t *document = NULL;
@@ -235,7 +250,7 @@ static int method_describe_support(sd_bus_message *m, void *userdata, sd_bus_err
         r = support_probe(&support);
         if (r < 0)
                 return r;
-        document = report_support(support);
+        document = describe_support(userdata, support);
         text = document ? report_text(document) : NULL;
         return text ? sd_bus_reply_method_return(m, "s", text) : -ENOMEM;
 }
@@ -340,10 +355,10 @@ static void on_removed(void *userdata, const struct view *v) {
         sent(sd_bus_emit_signal(s->bus, BUS_PATH, BUS_INTERFACE_MANAGER, "ProfileRemoved", "o", v->path), "ProfileRemoved");
 }
 
-static void on_state_changed(void *userdata, const struct view *v) {
+static void on_changed(void *userdata, const struct view *v, const char *property) {
         struct bus_service *s = userdata;
 
-        sent(sd_bus_emit_properties_changed(s->bus, v->path, BUS_INTERFACE_PROFILE, "State", NULL), "PropertiesChanged");
+        sent(sd_bus_emit_properties_changed(s->bus, v->path, BUS_INTERFACE_PROFILE, property, NULL), "PropertiesChanged");
 }
 
 static void on_finished(void *userdata, const char *object, const char *report) {
@@ -367,7 +382,7 @@ static void on_mode_changed(void *userdata, bool mode, bool effective_mode) {
 static const struct manager_listener listener = {
         .added = on_added,
         .removed = on_removed,
-        .state_changed = on_state_changed,
+        .changed = on_changed,
         .finished = on_finished,
         .mode_changed = on_mode_changed,
 };
@@ -404,7 +419,7 @@ static sd_bus_slot **next_slot(struct bus_service *s) {
 }
 
 static int attach(struct bus_service *s) {
-        static const char *const prefixes[] = {BUS_PATH_CONTAINER, BUS_PATH_CGROUP};
+        static const char *const prefixes[] = {BUS_PATH_CONTAINER, BUS_PATH_CGROUP, BUS_PATH_HOST};
         int r;
 
         r = sd_bus_add_object_manager(s->bus, next_slot(s), BUS_PATH);

@@ -36,8 +36,11 @@ void manager_release(struct manager *m, struct registration *r);
 /* Frees what was retired, now. Returns false when there was nothing. */
 bool manager_flush(struct manager *m);
 
+/* Ends the one that ended first. Returns false when there is none. */
+bool manager_drop_ended(struct manager *m);
+
 /* Reads what a removal of the cgroup would take away. */
 void manager_refresh(struct registration *r);
 
-/* Tells the listener if a mode changed since it was last told. */
+/* Tells the listener if a mode changed since it was last told, the machine's or that of profiles. */
 void manager_tell_mode(struct manager *m);

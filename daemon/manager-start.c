@@ -4,6 +4,7 @@
 
 #include "log.h"
 #include "manager-private.h"
+#include "object-path.h"
 #include "text.h"
 #include "watch.h"
 
@@ -14,7 +15,7 @@
 
 /* Who asks, and for what: what the ways to a profile have in common. */
 struct request {
-        const char *kind; /* of the view: "container" or "cgroup" */
+        const char *kind; /* of the view: "container", "cgroup" or "host" */
         const char *name; /* raw id or path */
         const char *requester;
         const char *started_by;
@@ -62,15 +63,10 @@ static void move_missing(char **to, char **from) {
                 *to = TAKE(*from);
 }
 
-/* A second request for what is measured already: it may know more, and an explicit spec is the newer word. */
+/* A second request for what is measured already: it may know more. */
 static int update_label(struct registration *r, const struct request *q) {
         struct profile_label *l = profile_label(r->profile), *news = &q->wish->label;
 
-        if (q->applies_spec) {
-                l->spec = news->spec;
-                memcpy(l->gaps, news->gaps, sizeof(l->gaps));
-                l->n_gaps = news->n_gaps;
-        }
         move_missing(&l->pod_namespace, &news->pod_namespace);
         move_missing(&l->pod_name, &news->pod_name);
         move_missing(&l->pod_uid, &news->pod_uid);
@@ -109,28 +105,85 @@ static int join(struct manager *m, struct registration *r, const struct request 
         return 0;
 }
 
-static int admit(struct manager *m, const struct cgroup *cgroup, const struct request *q, char **reterr) {
-        _cleanup_free_ char *name = NULL, *id = text_escape(q->name, strlen(q->name), HOLDER_BYTES_MAX);
-        enum mode wanted = q->wish->label.spec.mode;
-        struct registration *r;
-        uint64_t replaced = 0;
-        int error;
+/* Ends who has to go for somebody else. */
+static void send_away(struct manager *m, struct groups_leaving *leaving) {
+        while (leaving->n > 0) {
+                struct registration *r = registry_by_cgroup(&m->registry, leaving->ids[--leaving->n]);
 
-        name = id ? format("%s:%s", q->kind, id) : NULL;
+                if (r)
+                        manager_release(m, r);
+        }
+}
+
+/* What the mode forbids is not Busy: see manager.h. */
+static int admission_error(int error) {
+        return error == -ECANCELED ? -EAGAIN : error;
+}
+
+static int admit(struct manager *m, const struct cgroup *cgroup, const struct request *q, struct groups_leaving *ret_leaving,
+        char **reterr) {
+        _cleanup_free_ char *name = NULL, *id = text_escape(q->name, strlen(q->name), HOLDER_BYTES_MAX);
+        struct group_request request = {.id = cgroup->id, .wanted = q->wish->label.spec.mode, .host = cgroup_is_host(cgroup)};
+
+        name = id ? request.host ? strdup(id) : format("%s:%s", q->kind, id) : NULL;
         if (!name)
                 return -ENOMEM;
-        /* A word that this build cannot serve was noted as unavailable; what can be served is one group. */
-        if (wanted == MODE_MULTI)
-                wanted = MODE_AUTO;
-        error = groups_admit(engine_groups(m->engine), cgroup->id, name, wanted, &replaced, reterr);
-        if (error == -ECANCELED)
-                return fail(reterr, -EAGAIN, "Profiling is switched off on this host; call SetMode with 'auto' first.");
+        request.name = name;
+        return admission_error(groups_admit(engine_groups(m->engine), &request, ret_leaving, reterr));
+}
+
+/*
+ * What a spec asks for and an active profile cannot change any more, added to the gaps of `news`; `news` then says what stays.
+ */
+static void keep_counting_as(const struct spec *begun, struct profile_label *news) {
+        static const char why[] = "The profile counts already, as it was begun: stop it and start it again for this.";
+        struct spec *s = &news->spec;
+
+        if (s->numa && !begun->numa)
+                news->gaps[news->n_gaps++] = (struct spec_gap){"numa", why};
+        if (s->sample && s->sample != begun->sample)
+                news->gaps[news->n_gaps++] = (struct spec_gap){"sample", why};
+        if (s->stacks == STACKS_ALL && begun->stacks != STACKS_ALL)
+                news->gaps[news->n_gaps++] = (struct spec_gap){"stacks=all", why};
+        s->numa = begun->numa;
+        s->sample = begun->sample;
+        if (begun->stacks == STACKS_ALL || s->stacks == STACKS_ALL)
+                s->stacks = begun->stacks;
+}
+
+/* An explicit spec is the newer word, also for a profile that is there already. On failure nothing has changed. */
+static int apply_spec(struct manager *m, struct registration *r, const struct request *q, char **reterr) {
+        struct profile_label *l = profile_label(r->profile), *news = &q->wish->label;
+        struct groups_leaving leaving;
+        size_t n = news->n_gaps;
+        int error;
+
+        if (!q->applies_spec)
+                return 0;
+        keep_counting_as(&l->spec, news);
+        if (news->n_gaps > n && news->spec.required)
+                return fail(reterr, -EOPNOTSUPP, "The spec is 'required', but '%s' is not available: %s", news->gaps[n].word,
+                        news->gaps[n].reason);
+        error = groups_change(engine_groups(m->engine), r->cgroup_id, news->spec.mode, &leaving, reterr);
+        if (error < 0)
+                return admission_error(error);
+        l->spec = news->spec;
+        memcpy(l->gaps, news->gaps, sizeof(l->gaps));
+        l->n_gaps = news->n_gaps;
+        send_away(m, &leaving);
+        manager_tell_mode(m);
+        return 0;
+}
+
+/* One more requester of an active profile, and what it brings. */
+static int join_active(struct manager *m, struct registration *r, const struct request *q, struct view **ret, char **reterr) {
+        int error;
+
+        error = apply_spec(m, r, q, reterr);
         if (error < 0)
                 return error;
-        r = replaced ? registry_by_cgroup(&m->registry, replaced) : NULL;
-        if (r)
-                manager_release(m, r);
-        return 0;
+        error = join(m, r, q, ret, reterr);
+        return error < 0 ? error : update_label(r, q);
 }
 
 /* The registration around a profile that counts already. On failure the profile is freed. */
@@ -162,11 +215,22 @@ static int enroll(struct manager *m, struct profile *profile, const struct reque
         return 0;
 }
 
+/* Something in the tracker that nobody needs: what was retired, who has to go anyway, what ended first. */
+static bool make_room(struct manager *m, struct groups_leaving *leaving) {
+        if (manager_flush(m))
+                return true;
+        if (leaving->n == 0)
+                return manager_drop_ended(m);
+        send_away(m, leaving);
+        return true;
+}
+
 /*
  * Begins to count. Profiles that were retired but still count are left alone, so that programs need not be detached and
  * attached again, but for two cases: the tables are full, or it is the same cgroup, which cannot be two groups at once.
  */
-static int start(struct manager *m, struct cgroup *cgroup, struct profile_label *label, struct profile **ret, char **reterr) {
+static int start(struct manager *m, struct cgroup *cgroup, struct profile_label *label, struct groups_leaving *leaving,
+        struct profile **ret, char **reterr) {
         int r;
 
         for (const struct registration *old = m->retired; old; old = old->next)
@@ -174,14 +238,15 @@ static int start(struct manager *m, struct cgroup *cgroup, struct profile_label 
                         (void)manager_flush(m);
                         break;
                 }
-        r = profile_start(m->engine, cgroup, label, ret, reterr);
-        if (r == -ENOSPC && manager_flush(m))
+        do
                 r = profile_start(m->engine, cgroup, label, ret, reterr);
+        while (r == -ENOSPC && make_room(m, leaving));
         return r;
 }
 
 static int begin(struct manager *m, struct cgroup **cgroup, const struct request *q, struct view **ret, char **reterr) {
         struct profile_label *label = &q->wish->label;
+        struct groups_leaving leaving;
         uint64_t id = (*cgroup)->id;
         struct profile *profile;
         int error;
@@ -190,12 +255,14 @@ static int begin(struct manager *m, struct cgroup **cgroup, const struct request
         error = set_label(label, q);
         if (error < 0)
                 return error;
-        error = admit(m, *cgroup, q, reterr);
+        error = admit(m, *cgroup, q, &leaving, reterr);
         if (error < 0)
                 return error;
-        error = start(m, *cgroup, label, &profile, reterr);
+        error = start(m, *cgroup, label, &leaving, &profile, reterr);
         if (error >= 0) {
                 *cgroup = NULL;
+                /* Only now: what could not begin sends nobody away. */
+                send_away(m, &leaving);
                 error = enroll(m, profile, q, ret, reterr);
         }
         if (error < 0) {
@@ -215,16 +282,12 @@ static int join_or_begin(struct manager *m, struct cgroup **cgroup, const struct
 
         supersede(m, q, (*cgroup)->id);
         r = registry_by_cgroup(&m->registry, (*cgroup)->id);
-        if (r && r->ended) {
+        if (r && !r->ended)
+                return join_active(m, r, q, ret, reterr);
+        if (r)
                 manager_release(m, r);
-                r = NULL;
-        }
-        if (!r) {
-                error = begin(m, cgroup, q, ret, reterr);
-                return error < 0 ? error : 1;
-        }
-        error = join(m, r, q, ret, reterr);
-        return error < 0 ? error : update_label(r, q);
+        error = begin(m, cgroup, q, ret, reterr);
+        return error < 0 ? error : 1;
 }
 
 /* RegisterContainer */
@@ -305,6 +368,8 @@ static struct view *find_known(const struct manager *m, const struct target *t) 
 
         if (t->kind == TARGET_CONTAINER)
                 return registry_by_container(&m->registry, t->name);
+        if (t->kind == TARGET_HOST)
+                return registry_by_path(&m->registry, BUS_PATH_HOST);
         if (t->kind != TARGET_CGROUP)
                 return NULL;
         path = target_normal_path(engine_cgroups(m->engine), t->name);
@@ -313,19 +378,14 @@ static struct view *find_known(const struct manager *m, const struct target *t) 
 
 /* The container's profile is there and active: whatever its cgroup is called, no look-up is needed. */
 static int start_known(struct manager *m, struct view *known, struct request *q, struct view **ret, char **reterr) {
-        struct registration *r = known->registration;
-        int error;
-
         q->kind = known->kind;
         q->name = known->name;
-        error = join(m, r, q, ret, reterr);
-        return error < 0 ? error : update_label(r, q);
+        return join_active(m, known->registration, q, ret, reterr);
 }
 
 static int start_target(struct manager *m, const struct target *t, struct request *q, struct view **ret, char **reterr) {
         _cleanup_(cgroup_freep) struct cgroup *cgroup = NULL;
         _cleanup_free_ char *path = NULL;
-        bool container = t->kind == TARGET_CONTAINER;
         int r;
 
         r = target_open(engine_cgroups(m->engine), t, &cgroup, reterr);
@@ -334,8 +394,8 @@ static int start_target(struct manager *m, const struct target *t, struct reques
         path = strdup(cgroup->path); /* the cgroup itself is taken over */
         if (!path)
                 return -ENOMEM;
-        q->kind = container ? "container" : "cgroup";
-        q->name = container ? t->name : path;
+        q->kind = t->kind == TARGET_CONTAINER ? "container" : t->kind == TARGET_HOST ? "host" : "cgroup";
+        q->name = t->kind == TARGET_CONTAINER || t->kind == TARGET_HOST ? t->name : path;
         return join_or_begin(m, &cgroup, q, ret, reterr);
 }
 

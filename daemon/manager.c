@@ -11,11 +11,39 @@
 /* How long an ended profile stays readable when nobody wants its place. */
 #define ENDED_USEC (UINT64_C(10) * 60 * 1000000)
 
-static int64_t now_us(void) {
+/* Where counters are read as it comes round, groups take turns: so long lies between two of them. */
+#define LOOK_SPACING_USEC INT64_C(10000)
+
+static int64_t read_clock(clockid_t clock) {
         struct timespec ts;
 
-        clock_gettime(CLOCK_REALTIME, &ts);
+        clock_gettime(clock, &ts);
         return ts.tv_sec * INT64_C(1000000) + ts.tv_nsec / 1000;
+}
+
+static int64_t now_us(void) {
+        return read_clock(CLOCK_REALTIME);
+}
+
+static int64_t monotonic_us(void) {
+        return read_clock(CLOCK_MONOTONIC);
+}
+
+static void tell(struct manager *m, struct registration *r, const char *property) {
+        for (size_t i = 0; m->listener && i < r->n_views; i++)
+                m->listener->changed(m->listener_data, r->views[i], property);
+}
+
+static void change_modes(struct manager *m, enum mode effective) {
+        /* What `off` ends keeps the mode that it ran in. */
+        for (size_t i = 0; effective != MODE_OFF && i < m->registry.n; i++) {
+                struct registration *r = m->registry.items[i];
+
+                if (r->ended || r->mode == effective)
+                        continue;
+                r->mode = effective;
+                tell(m, r, "Mode");
+        }
 }
 
 void manager_tell_mode(struct manager *m) {
@@ -26,6 +54,8 @@ void manager_tell_mode(struct manager *m) {
         m->told_effective_mode = effective;
         if (m->listener && (mode_changed || effective_changed))
                 m->listener->mode_changed(m->listener_data, mode_changed, effective_changed);
+        if (effective_changed)
+                change_modes(m, effective);
 }
 
 /* Writing */
@@ -60,6 +90,7 @@ static int on_clean(sd_event_source *s, void *userdata) {
 void manager_refresh(struct registration *r) {
         int64_t oom_kills;
 
+        r->refreshed_us = monotonic_us();
         (void)profile_note_counters(r->profile);
         if (oom_read_kills(profile_cgroup(r->profile), &oom_kills) >= 0)
                 r->oom_kills = oom_kills;
@@ -80,7 +111,9 @@ static struct final_report *take_report(const struct registration *r) {
         if (!f->object || !f->id)
                 return NULL;
         error = profile_summary(r->profile, NULL, &f->summary, &sentence);
-        if (error < 0)
+        if (error >= 0)
+                f->summary->mode = r->mode;
+        else
                 log_error("The last summary of %s failed: %s", f->id, sentence ? sentence : strerror(-error));
         return TAKE(f);
 }
@@ -98,11 +131,6 @@ static void queue_report(struct manager *m, struct registration *r) {
                 return;
         }
         report_writer_add(m->writer, f);
-}
-
-static void tell_state(struct manager *m, struct registration *r) {
-        for (size_t i = 0; m->listener && i < r->n_views; i++)
-                m->listener->state_changed(m->listener_data, r->views[i]);
 }
 
 static void mark_ended(struct manager *m, struct registration *r, const char *source) {
@@ -126,7 +154,7 @@ void manager_end(struct manager *m, struct registration *r, const char *source) 
         log_info("Profile of %s %s has ended (%s).", r->views[0]->kind, r->views[0]->id, source);
         if (watch_set_timer(r->watch, m->settle_usec) < 0)
                 queue_report(m, r);
-        tell_state(m, r);
+        tell(m, r, "State");
         manager_tell_mode(m);
 }
 
@@ -147,6 +175,15 @@ void manager_release(struct manager *m, struct registration *r) {
         manager_tell_mode(m);
 }
 
+bool manager_drop_ended(struct manager *m) {
+        struct registration *r = registry_oldest_ended(&m->registry);
+
+        if (!r)
+                return false;
+        manager_release(m, r);
+        return true;
+}
+
 bool manager_flush(struct manager *m) {
         bool any = m->retired;
 
@@ -161,6 +198,14 @@ bool manager_flush(struct manager *m) {
 
 static void on_refresh(void *userdata) {
         manager_refresh(userdata);
+}
+
+static void on_look(void *userdata) {
+        struct registration *r = userdata;
+        const struct manager *m = r->owner;
+
+        if (monotonic_us() - r->refreshed_us >= (int64_t)m->registry.n * LOOK_SPACING_USEC)
+                manager_refresh(r);
 }
 
 static void on_exited(void *userdata) {
@@ -189,7 +234,7 @@ static void on_timeout(void *userdata) {
 }
 
 const struct watch_handlers manager_watch_handlers = {
-        .refresh = on_refresh, .exited = on_exited, .removed = on_removed, .timeout = on_timeout};
+        .refresh = on_refresh, .look = on_look, .exited = on_exited, .removed = on_removed, .timeout = on_timeout};
 
 int manager_container_stopped(struct manager *m, const char *id, char **reterr) {
         _cleanup_free_ char *requester = format("bus:container:%s", id);
@@ -243,7 +288,7 @@ int manager_set_mode(struct manager *m, const char *text, char **reterr) {
         int mode = mode_from_string(text), r;
 
         if (mode < 0 || streq(text, "on"))
-                return fail(reterr, -EINVAL, "'%.32s' is no mode; use off, auto or single.", text);
+                return fail(reterr, -EINVAL, "'%.32s' is no mode; use off, auto, single or multi.", text);
         r = groups_set_mode(engine_groups(m->engine), (enum mode)mode, reterr);
         if (r < 0)
                 return r;
@@ -272,8 +317,7 @@ static void load_mode(struct manager *m) {
                 log_error("The saved mode cannot be read; profiling stays off until SetMode is called.");
                 mode = MODE_OFF;
         }
-        if (groups_set_mode(engine_groups(m->engine), (enum mode)mode, NULL) < 0)
-                log_warning("The saved mode '%s' is not part of this version; using auto.", text);
+        (void)groups_set_mode(engine_groups(m->engine), (enum mode)mode, NULL); /* nothing runs yet that could be against it */
 }
 
 /* Construction */

@@ -4,19 +4,23 @@
  * is told what changed and makes signals of it.
  *
  * Life of a profile
- *   active  from admission on. It ends when the cgroup is removed, when ContainerStopped says so and nobody else asked for it,
- *           or by StopProfile, which is an operator's word and outranks every requester. The exit of the container's first
- *           process ends nothing, but the memcg's counters are read at that moment.
- *   ended   the group goes on counting frees; it never holds the engine. After the settle time the final report is taken. The
- *           profile stays readable until another group needs the place, StopProfile, or ten minutes.
- *   gone    whatever removes it takes the final report first, if that has not been done. StopProfile on an active profile
- *           goes here at once.
+ *   active  from admission on (group.h says who is admitted beside whom). It ends when the cgroup is removed, when
+ * ContainerStopped says so and nobody else asked for it, or by StopProfile, which is an operator's word and outranks every
+ * requester. The exit of the container's first process ends nothing, but the memcg's counters are read at that moment. The
+ * host's profile does not end: StopProfile or a group that has to be alone takes it away at once. ended   the group goes on
+ * counting frees; it never holds the engine. After the settle time the final report is taken. The profile stays readable until
+ * somebody needs its place (the one that ended first goes first), StopProfile, or ten minutes. gone    whatever removes it
+ * takes the final report first, if that has not been done. StopProfile on an active profile goes here at once.
  *
  * Decisions where the contract leaves them open
  *   - One id, another cgroup (ids repeat over runtimes' roots, and over lives of a container): the older profile is ended, its
  *     report is taken, and the newer one gets the object path.
  *   - ContainerStopped within the settle time after the removal of the cgroup makes the report say `poststop`.
- *   - Mode `off` refuses with NotReady, not Busy: nobody holds anything, and waiting does not help.
+ *   - A mode that forbids a profile whoever runs (`off`; `multi` for the spec `single`) refuses with NotReady, not Busy: nobody
+ *     holds anything, and waiting does not help.
+ *   - A profile's mode is what is in force now; an ended one keeps what was in force at its end.
+ *   - A new spec on an active profile changes its mode word, with the same admission as at the start. What it counts by (numa,
+ *     sample, stacks=all) stays as it began; a wish for more is reported as unavailable.
  *   - Nothing in a call that a hook makes waits for the disk: reports are written by a thread of their own.
  *
  * Errors are the errnos that bus-error.h names.
@@ -32,10 +36,18 @@
 
 struct manager;
 
+/*
+ * How many groups the tracker needs for so many profiles: each takes one, and a second one when a profile above it begins, the
+ * host's for example.
+ */
+static inline uint32_t groups_of_tracker(size_t profiles) {
+        return (uint32_t)(2 * profiles);
+}
+
 struct manager_listener {
         void (*added)(void *userdata, const struct view *v);
-        void (*removed)(void *userdata, const struct view *v); /* still to be found while this runs */
-        void (*state_changed)(void *userdata, const struct view *v);
+        void (*removed)(void *userdata, const struct view *v);                       /* still to be found while this runs */
+        void (*changed)(void *userdata, const struct view *v, const char *property); /* "State" or "Mode" */
         /* `object`: the path that the profile had; `report`: the file, "" when it could not be written. */
         void (*finished)(void *userdata, const char *object, const char *report);
         void (*mode_changed)(void *userdata, bool mode, bool effective_mode);

@@ -5,6 +5,7 @@
 struct no_tracker {
         struct tracker base;
         char *reason;
+        struct tracker_ability ability;
 };
 
 static struct tracker *no_tracker_free(struct tracker *t) {
@@ -37,8 +38,8 @@ static int no_tracker_sweep(struct tracker *t, struct tracker_sweep *ret) {
 }
 
 static const struct tracker_ability *no_tracker_abilities(struct tracker *t, size_t *ret_n) {
-        *ret_n = 0;
-        return NULL;
+        *ret_n = 1;
+        return &((struct no_tracker *)t)->ability;
 }
 
 static void no_tracker_end(struct tracker *t, unsigned group) {
@@ -80,6 +81,7 @@ int no_tracker_new(const char *reason, struct tracker **ret) {
                 free(n);
                 return -ENOMEM;
         }
+        n->ability = (struct tracker_ability){.name = "engine", .reason = n->reason};
         n->base.ops = &no_tracker_ops;
         *ret = &n->base;
         return 0;

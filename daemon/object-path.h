@@ -8,6 +8,7 @@
 #define BUS_PATH "/org/memcgprof1"
 #define BUS_PATH_CONTAINER BUS_PATH "/container"
 #define BUS_PATH_CGROUP BUS_PATH "/cgroup"
+#define BUS_PATH_HOST BUS_PATH "/host"
 #define BUS_INTERFACE_MANAGER BUS_NAME ".Manager"
 #define BUS_INTERFACE_PROFILE BUS_NAME ".Profile"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See registration.h. Arrays and linear search: there are a handful of profiles, not thousands. */
+/* See registration.h. Arrays and linear search: there are a thousand profiles at most, and a search costs less than a message.
+ */
 
 #include "registration.h"
 #include "object-path.h"
@@ -32,6 +33,15 @@ void registry_remove(struct registry *g, struct registration *r) {
                 g->n--;
                 return;
         }
+}
+
+struct registration *registry_oldest_ended(const struct registry *g) {
+        struct registration *oldest = NULL;
+
+        for (size_t i = 0; i < g->n; i++)
+                if (g->items[i]->ended && (!oldest || g->items[i]->end_us < oldest->end_us))
+                        oldest = g->items[i];
+        return oldest;
 }
 
 struct registration *registry_by_cgroup(const struct registry *g, uint64_t cgroup_id) {
@@ -134,6 +144,12 @@ struct view *view_free(struct view *v) {
 }
 DEFINE_CLEANUP(struct view, view_free)
 
+static char *view_path(const struct registration *r, const char *kind, const char *name) {
+        if (streq(kind, "host"))
+                return strdup(BUS_PATH_HOST);
+        return streq(kind, "container") ? object_path_of_container(name) : object_path_of_cgroup(r->cgroup_id);
+}
+
 static struct view *view_new(struct registration *r, const char *kind, const char *name) {
         _cleanup_(view_freep) struct view *v = calloc(1, sizeof(*v));
 
@@ -143,7 +159,7 @@ static struct view *view_new(struct registration *r, const char *kind, const cha
         v->kind = kind;
         v->name = strdup(name);
         v->id = text_escape(name, strlen(name), ID_BYTES_MAX);
-        v->path = streq(kind, "container") ? object_path_of_container(name) : object_path_of_cgroup(r->cgroup_id);
+        v->path = view_path(r, kind, name);
         return v->name && v->id && v->path ? TAKE(v) : NULL;
 }
 

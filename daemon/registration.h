@@ -20,8 +20,8 @@ struct watch;
 /* One name of a profile: an object on the bus. */
 struct view {
         struct registration *registration;
-        const char *kind; /* "container" or "cgroup" */
-        char *name;       /* container id, or path of the cgroup, as it came */
+        const char *kind; /* "container", "cgroup" or "host" */
+        char *name;       /* container id, or path of the cgroup, as it came; "host" */
         char *id;         /* the same for people and for the bus: escaped */
         char *path;       /* object path */
 };
@@ -33,7 +33,7 @@ struct registration {
         struct process init; /* of the container; NONE when it was not named */
         uint64_t cgroup_id;
         char *cgroup;   /* escaped path */
-        enum mode mode; /* in force when it began */
+        enum mode mode; /* in force now, or when it ended */
 
         struct view *views[VIEWS_MAX];
         size_t n_views;
@@ -44,6 +44,7 @@ struct registration {
         const char *end_source;    /* see struct report_end */
         int64_t end_us;            /* CLOCK_REALTIME */
         int64_t oom_kills;         /* last good reading, -1: none */
+        int64_t refreshed_us;      /* CLOCK_MONOTONIC, of that reading */
         bool reported;             /* the final report was taken */
         char *report;              /* its path, once written */
         struct registration *next; /* in the manager's list of retired ones */
@@ -59,6 +60,9 @@ void registry_done(struct registry *g); /* must be empty */
 /* Takes `r` over on success. -ENOMEM. */
 int registry_add(struct registry *g, struct registration *r);
 void registry_remove(struct registry *g, struct registration *r); /* gives it back to the caller */
+
+/* The one that ended first, or NULL when none has. */
+struct registration *registry_oldest_ended(const struct registry *g);
 
 struct registration *registry_by_cgroup(const struct registry *g, uint64_t cgroup_id);
 struct view *registry_by_path(const struct registry *g, const char *path);

@@ -6,6 +6,8 @@
 
 #include "report-writer.h"
 
+#define PRUNE_EVERY 32 /* reports written in a row */
+
 struct job {
         struct final_report *report;
         char *path, *sentence;
@@ -24,7 +26,8 @@ struct report_writer {
         sd_event_source *source;
         int fd; /* eventfd: something is done */
         pthread_t thread;
-        bool running; /* the thread was started */
+        bool running;      /* the thread was started */
+        unsigned unpruned; /* the thread's own: reports since the last pruning */
 
         pthread_mutex_t mutex;
         pthread_cond_t wake, idle;
@@ -62,10 +65,13 @@ static struct job *job_free(struct job *j) {
 }
 DEFINE_CLEANUP(struct job, job_free)
 
-static void write_job(const struct report_writer *w, struct job *j) {
+/* Pruning reads the whole directory: not for each of many that are written in a row. */
+static void write_job(struct report_writer *w, struct job *j, bool last) {
         j->error = final_report_write(j->report, w->state, &j->path, &j->sentence);
-        if (j->error >= 0)
-                (void)state_dir_prune_reports(w->state, &report_limits_default, strrchr(j->path, '/') + 1);
+        if (j->error < 0 || (++w->unpruned < PRUNE_EVERY && !last))
+                return;
+        w->unpruned = 0;
+        (void)state_dir_prune_reports(w->state, &report_limits_default, strrchr(j->path, '/') + 1);
 }
 
 static void *work(void *userdata) {
@@ -74,6 +80,7 @@ static void *work(void *userdata) {
         (void)pthread_mutex_lock(&w->mutex);
         while (!w->quit) {
                 struct job *j = queue_pop(&w->todo);
+                bool last = !w->todo.first;
 
                 if (!j) {
                         (void)pthread_cond_signal(&w->idle);
@@ -82,7 +89,7 @@ static void *work(void *userdata) {
                 }
                 w->busy = true;
                 (void)pthread_mutex_unlock(&w->mutex);
-                write_job(w, j);
+                write_job(w, j, last);
                 (void)pthread_mutex_lock(&w->mutex);
                 w->busy = false;
                 queue_push(&w->done, j);

@@ -4,7 +4,7 @@
 #include "runtime-state.h"
 #include "text.h"
 
-#define FORMS "container:ID, cgroup:PATH or pid:N"
+#define FORMS "container:ID, cgroup:PATH, pid:N or host"
 
 static const struct {
         const char *prefix;
@@ -22,8 +22,10 @@ static int refuse_kind(const char *word, char **reterr) {
 }
 
 int target_parse(const char *text, struct target *ret, char **reterr) {
-        if (streq(text, "host"))
-                return refuse_kind("host", reterr);
+        if (streq(text, "host")) {
+                *ret = (struct target){.kind = TARGET_HOST, .name = text};
+                return 0;
+        }
         for (size_t i = 0; i < ELEMENTS(kinds); i++) {
                 if (!startswith(text, kinds[i].prefix))
                         continue;
@@ -75,8 +77,7 @@ int target_open_path(const struct cgroup_root *root, const char *path, struct cg
                 return -ENOMEM;
         if (streq(normal, "/"))
                 return fail(reterr, -EOPNOTSUPP,
-                        "The root cgroup is the whole host, whose target is 'host' and not part of this version; name a group "
-                        "below it.");
+                        "The root cgroup is the whole host, whose target is 'host'; name that, or a group below the root.");
         r = cgroup_open(root, normal, ret, reterr);
         return r == -EINVAL ? -ENOENT : r;
 }
@@ -162,9 +163,10 @@ int target_open(const struct cgroup_root *root, const struct target *t, struct c
                 return target_open_path(root, t->name, ret, reterr);
         case TARGET_PID:
                 return open_pid(root, t->name, ret, reterr);
-        case TARGET_UNIT:
         case TARGET_HOST:
+                return cgroup_open_host(root, ret, reterr);
+        case TARGET_UNIT:
                 break;
         }
-        return refuse_kind("unit or host", reterr);
+        return refuse_kind("unit:", reterr);
 }

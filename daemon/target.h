@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Targets: the words by which people name what to profile (container:ID, cgroup:PATH, pid:N; unit:NAME and host are known
- * words that this version does not serve), and how one becomes a memory cgroup.
+ * Targets: the words by which people name what to profile (container:ID, cgroup:PATH, pid:N, host; unit:NAME is a known word
+ * that this version does not serve), and how one becomes a memory cgroup.
  */
 #pragma once
 
@@ -12,7 +12,7 @@ enum target_kind { TARGET_CONTAINER, TARGET_CGROUP, TARGET_PID, TARGET_UNIT, TAR
 
 struct target {
         enum target_kind kind;
-        const char *name; /* what stands behind the colon: points into the text that was parsed */
+        const char *name; /* what stands behind the colon, points into the text that was parsed; of the host: "host" */
 };
 
 #define TARGET_ID_MAX 1024 /* bytes of a container id: what runc itself takes */

@@ -48,10 +48,12 @@ static int on_process_exit(sd_event_source *s, int fd, uint32_t revents, void *u
 
 static int on_parent(sd_event_source *s, const struct inotify_event *event, void *userdata) {
         struct watch *w = userdata;
-        bool ours = event->len > 0 && streq(event->name, w->name);
 
-        /* An overflow (no name) and a directory that was renamed meanwhile are settled by looking. */
-        if (ours || cgroup_gone(w->cgroup))
+        /*
+         * Siblings go too, and there may be a thousand: they must cost nothing. An overflow has no name and is settled by
+         * looking; only v1 renames directories, and there is the two-second look.
+         */
+        if (event->len > 0 ? streq(event->name, w->name) : cgroup_gone(w->cgroup))
                 w->handlers->removed(w->userdata);
         return 0;
 }
@@ -70,7 +72,7 @@ static int on_look(sd_event_source *s, uint64_t usec, void *userdata) {
         if (cgroup_gone(w->cgroup))
                 w->handlers->removed(w->userdata);
         else
-                w->handlers->refresh(w->userdata);
+                w->handlers->look(w->userdata);
         return 0;
 }
 
@@ -109,11 +111,25 @@ static int watch_populated(struct watch *w, const struct cgroup_root *root) {
         return sd_event_add_inotify(w->event, &w->populated_source, path, IN_MODIFY, on_populated, w);
 }
 
+/* Everything that tells of its end. */
+static int watch_cgroup(struct watch *w, const struct cgroup_root *root) {
+        uint64_t first = LOOK_USEC;
+        int seen = watch_parent(w, root);
+
+        if (seen == -ENOMEM)
+                return seen;
+        /* It may have been removed before the watch was there: have a look as soon as the loop runs. */
+        if (seen >= 0 && cgroup_gone(w->cgroup))
+                first = 0;
+        if (w->cgroup->layout == CGROUP_V2 && seen >= 0 && first > 0 && watch_populated(w, root) >= 0)
+                return 0;
+        return sd_event_add_time_relative(w->event, &w->look_source, CLOCK_MONOTONIC, first, TIMER_ACCURACY_USEC, on_look, w);
+}
+
 int watch_new(sd_event *event, const struct cgroup_root *root, const struct cgroup *cgroup, const struct process *init,
         const struct watch_handlers *handlers, void *userdata, struct watch **ret) {
         _cleanup_(watch_freep) struct watch *w = calloc(1, sizeof(*w));
-        uint64_t first = LOOK_USEC;
-        int r, seen;
+        int r = 0;
 
         if (!w)
                 return -ENOMEM;
@@ -121,18 +137,10 @@ int watch_new(sd_event *event, const struct cgroup_root *root, const struct cgro
         w->cgroup = cgroup;
         w->handlers = handlers;
         w->userdata = userdata;
-        seen = watch_parent(w, root);
-        if (seen == -ENOMEM)
-                return seen;
-        /* It may have been removed before the watch was there: have a look as soon as the loop runs. */
-        if (seen >= 0 && cgroup_gone(cgroup))
-                first = 0;
-        if (cgroup->layout != CGROUP_V2 || seen < 0 || first == 0 || watch_populated(w, root) < 0) {
-                r = sd_event_add_time_relative(event, &w->look_source, CLOCK_MONOTONIC, first, TIMER_ACCURACY_USEC, on_look, w);
-                if (r < 0)
-                        return r;
-        }
-        r = watch_set_process(w, init);
+        if (!cgroup_is_host(cgroup))
+                r = watch_cgroup(w, root);
+        if (r >= 0)
+                r = watch_set_process(w, init);
         if (r < 0)
                 return r;
         *ret = TAKE(w);

@@ -6,7 +6,7 @@
  * Removal is seen by IN_DELETE in the parent directory: cgroup directories of v1 never send IN_DELETE_SELF, and no directory
  * does while somebody holds it open, as a profile does. When a cgroup becomes empty v2 says so (cgroup.events); v1 has no such
  * event, so there the memcg's counters are read every two seconds: the last good reading before the removal is what the final
- * report stands on.
+ * report stands on. The host is never removed: of it nothing is watched.
  */
 #pragma once
 
@@ -19,6 +19,7 @@ struct watch;
 
 struct watch_handlers {
         void (*refresh)(void *userdata); /* read the counters now: they may be gone soon */
+        void (*look)(void *userdata);    /* the same, as it comes round where the kernel does not tell */
         void (*exited)(void *userdata);  /* the container's first process */
         void (*removed)(void *userdata); /* the directory; comes once, never from within watch_new() */
         void (*timeout)(void *userdata); /* of watch_set_timer(); comes once per setting */

@@ -14,6 +14,7 @@
 #include "text.h"
 
 #define SMALL_FILE_MAX (64 * 1024)
+#define CPUS_MAX 65536
 #define FENTRY_TEST "bpf_fentry_test1" /* a function that the kernel has for trying fentry on */
 #define NO_BTF "not known, because the kernel's type information (BTF) cannot be read"
 
@@ -239,8 +240,12 @@ static struct verdict probe_mem_profiling(const struct context *c, const char *a
                 shown ?: "?");
 }
 
-static struct verdict probe_fixed(const struct context *c, const char *reason) {
+static struct verdict probe_missing(const struct context *c, const char *reason) {
         return verdict(false, "%s", reason);
+}
+
+static struct verdict probe_served(const struct context *c, const char *reason) {
+        return verdict(true, "%s", reason);
 }
 
 #define NOT_YET "not part of this version"
@@ -271,14 +276,46 @@ static const struct probe {
         {"allocinfo_ioctl", probe_allocinfo_ioctl, NULL, false},
         {"vm.mem_profiling", probe_mem_profiling, NULL, false},
         {"tracepoint.alloc_tag_mem_alloced", probe_tracepoint, "alloc_tag_mem_alloced", false},
-        {"memcg_interface", probe_fixed,
+        {"memcg_interface", probe_missing,
                 "no kernel known to this version profiles allocations per memory cgroup by itself: it is done with BPF "
                 "programs",
                 false},
-        {"multi", probe_fixed, NOT_YET ": one group at a time", false},
-        {"stacks", probe_fixed, NOT_YET, false},
-        {"units", probe_fixed, NOT_YET, false},
+        {"multi", probe_served, "any number of groups at once, each with counters of its own", false},
+        {"stacks", probe_missing, NOT_YET, false},
+        {"units", probe_missing, NOT_YET, false},
 };
+
+static bool parse_cpu(const char **p, unsigned long *ret) {
+        char *end;
+
+        if (**p < '0' || **p > '9')
+                return false;
+        *ret = strtoul(*p, &end, 10);
+        *p = end;
+        return *ret < CPUS_MAX;
+}
+
+/* CPUs in a list as the kernel writes it, "0-3,8"; 0 when it is none. */
+static unsigned count_cpus(const char *p) {
+        unsigned long first, last, n = 0;
+
+        do {
+                if (!parse_cpu(&p, &first))
+                        return 0;
+                last = first;
+                if (*p == '-' && (p++, !parse_cpu(&p, &last) || last < first))
+                        return 0;
+                n += last - first + 1;
+        } while (*p++ == ',');
+        return p[-1] == '\0' ? (unsigned)n : 0;
+}
+
+static unsigned possible_cpus(const struct context *c) {
+        _cleanup_free_ char *list = NULL;
+        unsigned n = read_small(c, "/sys/devices/system/cpu/possible", &list) >= 0 ? count_cpus(list) : 0;
+
+        return n ?: (unsigned)sysconf(_SC_NPROCESSORS_CONF);
+}
 
 static int run_probes(const struct context *c, struct support *s) {
         s->items = calloc(ELEMENTS(probes), sizeof *s->items);
@@ -318,6 +355,7 @@ int support_probe_at(const char *root, const struct kernel_calls *calls, struct 
         if (c.types_error == -ENOMEM)
                 return -ENOMEM;
         c.types = types;
+        s->possible_cpus = possible_cpus(&c);
         r = run_probes(&c, s);
         if (r < 0)
                 return r;

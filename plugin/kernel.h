@@ -17,6 +17,7 @@ struct support {
         char *release;
         const char *backend;
         bool alloc_tags;
+        unsigned possible_cpus; /* what per-CPU memory is made for */
         struct support_item *items;
         size_t n_items;
 };

@@ -51,25 +51,6 @@ size_t measures_run(const struct measures *m, size_t i) {
 
 /* ---- sums -------------------------------------------------------------------------------------------------------------- */
 
-void tracker_counts_add(struct tracker_counts *a, const struct tracker_counts *b, int sign) {
-        a->allocated_bytes += sign * b->allocated_bytes;
-        a->allocated_calls += sign * b->allocated_calls;
-        a->freed_bytes += sign * b->freed_bytes;
-        a->freed_calls += sign * b->freed_calls;
-        a->written_off_bytes += sign * b->written_off_bytes;
-        a->written_off_calls += sign * b->written_off_calls;
-        a->untracked_bytes += sign * b->untracked_bytes;
-        a->untracked_calls += sign * b->untracked_calls;
-}
-
-int64_t tracker_counts_live(const struct tracker_counts *c) {
-        return c->allocated_bytes - c->freed_bytes - c->written_off_bytes - c->untracked_bytes;
-}
-
-int64_t tracker_counts_live_calls(const struct tracker_counts *c) {
-        return c->allocated_calls - c->freed_calls - c->written_off_calls - c->untracked_calls;
-}
-
 int64_t measure_add_errors(int64_t a, int64_t b) {
         return (int64_t)__builtin_llround(__builtin_sqrt((double)a * (double)a + (double)b * (double)b));
 }
@@ -93,9 +74,14 @@ static void merge_measures(struct measures *m) {
         m->n = n;
 }
 
-/* Pages that `pages` is the sum of. Kernel stacks are told by the number of tasks and stand beside it. */
+/* Pages that `pages` is the sum of, kernel stacks among them. */
 static bool is_charged_page(const struct measure *m) {
-        return m->charged && (m->type == TYPE_PAGE || m->type == TYPE_VMALLOC) && !measure_is_synthetic(m);
+        return m->charged && (m->type == TYPE_PAGE || m->type == TYPE_VMALLOC);
+}
+
+/* Kernel stacks are told by the number of tasks, so that their row stands as it is. */
+static bool is_sampled(const struct measure *m) {
+        return is_charged_page(m) && m->estimated && !measure_is_synthetic(m);
 }
 
 /* The row that takes what no sample names: made when it is not there yet, for which there is room. */
@@ -169,9 +155,9 @@ static void sum_counted_pages(struct measures *m) {
         for (size_t i = 0; i < m->n; i++) {
                 if (!is_charged_page(&m->items[i]))
                         continue;
-                if (m->items[i].estimated)
+                if (is_sampled(&m->items[i]))
                         return;
-                any = true;
+                any = any || !measure_is_synthetic(&m->items[i]);
                 tracker_counts_add(&sum, &m->items[i].counts, 1);
         }
         if (any)
@@ -278,10 +264,6 @@ static void to_live(struct tracker_counts *c) {
 static void from_live(struct tracker_counts *c) {
         c->allocated_bytes += c->freed_bytes + c->written_off_bytes + c->untracked_bytes;
         c->allocated_calls += c->freed_calls + c->written_off_calls + c->untracked_calls;
-}
-
-static bool is_sampled(const struct measure *m) {
-        return is_charged_page(m) && m->estimated;
 }
 
 static int64_t *figure(struct tracker_counts *c, size_t offset) {

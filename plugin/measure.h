@@ -55,10 +55,6 @@ void measures_scale(struct measures *m);
 /* Takes an older reading of the same groups off a newer one; both are scaled. */
 void measures_subtract(struct measures *m, const struct measures *base);
 
-void tracker_counts_add(struct tracker_counts *a, const struct tracker_counts *b, int sign);
-int64_t tracker_counts_live(const struct tracker_counts *c);
-int64_t tracker_counts_live_calls(const struct tracker_counts *c);
-
 /* Errors are of independent samples: their squares add up. */
 int64_t measure_add_errors(int64_t a, int64_t b);
 

@@ -4,7 +4,7 @@
  *
  * Invariants: a counter is known only when the kernel said it in this reading; nothing is derived. On v1 `anon` is rss, `file`
  * is cache and `shmem` is shmem, all with descendants: v1's cache includes shmem just as v2's file does, so both mean the same.
- * `sock` on v1 is TCP's buffers only, and stands outside `current` there.
+ * `sock` on v1 is TCP's buffers only, and stands outside `current` there. On the host several lines make one counter.
  */
 #include <fcntl.h>
 #include <time.h>
@@ -57,6 +57,21 @@ static const struct line lines_v1[] = {
         {"total_shmem", MEMCG_SHMEM},
 };
 
+/* Lines of /proc/meminfo; several may make one counter. */
+static const struct line lines_host[] = {
+        {"Buffers", MEMCG_FILE}, /* page cache of block devices: in a memcg it is in `file` */
+        {"Cached", MEMCG_FILE},  /* shmem included, as in a memcg's `file` */
+        {"Zswap", MEMCG_ZSWAP},
+        {"AnonPages", MEMCG_ANON},
+        {"Shmem", MEMCG_SHMEM},
+        {"Slab", MEMCG_SLAB},
+        {"KernelStack", MEMCG_KERNEL_STACK},
+        {"PageTables", MEMCG_PAGETABLES},
+        {"SecPageTables", MEMCG_PAGETABLES},
+        {"VmallocUsed", MEMCG_VMALLOC},
+        {"Percpu", MEMCG_PERCPU},
+};
+
 /* A file with one number in it. */
 struct number_file {
         const char *name;
@@ -79,7 +94,21 @@ const char *memcg_counter_name(enum memcg_counter k) {
 }
 
 const char *memcg_source(const struct cgroup *c) {
+        if (cgroup_is_host(c))
+                return "/proc/meminfo";
         return c->layout == CGROUP_V2 ? "memory.stat" : "memory.kmem.usage_in_bytes";
+}
+
+const char *memcg_counter_source(const struct cgroup *c, enum memcg_counter k) {
+        if (cgroup_is_host(c))
+                return "/proc/meminfo";
+        if (k == MEMCG_CURRENT)
+                return c->layout == CGROUP_V2 ? "memory.current" : "memory.usage_in_bytes";
+        if (c->layout != CGROUP_V2 && k == MEMCG_KERNEL)
+                return "memory.kmem.usage_in_bytes";
+        if (c->layout != CGROUP_V2 && k == MEMCG_SOCK)
+                return "memory.kmem.tcp.usage_in_bytes";
+        return "memory.stat";
 }
 
 static void set(struct memcg_counters *c, enum memcg_counter k, int64_t value) {
@@ -87,19 +116,26 @@ static void set(struct memcg_counters *c, enum memcg_counter k, int64_t value) {
         c->known |= 1u << k;
 }
 
-/* A decimal number that ends at the end of its line. Counters are never negative in these files; what does not fit is no
+/* A decimal number with `end` behind it that ends its line. Counters are never negative in these files; what does not fit is no
  * number. */
-static bool parse_number(const char *s, int64_t *ret) {
+static bool parse_number_and(const char *s, const char *end, int64_t *ret) {
         int64_t value = 0;
         const char *p = s;
 
         for (; *p >= '0' && *p <= '9'; p++)
                 if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, *p - '0', &value))
                         return false;
-        if (p == s || (*p != '\n' && *p != '\0'))
+        if (p == s || !startswith(p, end))
+                return false;
+        p += strlen(end);
+        if (*p != '\n' && *p != '\0')
                 return false;
         *ret = value;
         return true;
+}
+
+static bool parse_number(const char *s, int64_t *ret) {
+        return parse_number_and(s, "", ret);
 }
 
 static void parse_line(const char *line, size_t name_len, const struct line *lines, size_t n, struct memcg_counters *ret) {
@@ -127,9 +163,38 @@ void memcg_parse_stat(const char *text, enum cgroup_layout layout, struct memcg_
         }
 }
 
-/* Reads a file of the group into `buffer` of `size` bytes, NUL-terminated. -ENODEV when it went away under the reader. */
-static int read_file(const struct cgroup *c, const char *name, char *buffer, size_t size) {
-        _cleanup_close_ int fd = openat(c->fd, name, O_RDONLY | O_CLOEXEC);
+/* "Name:      123 kB" */
+static void parse_line_host(const char *line, size_t name_len, struct memcg_counters *ret) {
+        const char *number = line + name_len + 1;
+        int64_t kib, bytes;
+
+        number += strspn(number, " ");
+        for (size_t i = 0; i < ELEMENTS(lines_host); i++) {
+                enum memcg_counter k = lines_host[i].counter;
+
+                if (strncmp(line, lines_host[i].name, name_len) != 0 || lines_host[i].name[name_len] != '\0')
+                        continue;
+                if (!parse_number_and(number, " kB", &kib) || __builtin_mul_overflow(kib, 1024, &bytes) ||
+                        __builtin_add_overflow(bytes, ret->value[k], &bytes))
+                        return;
+                set(ret, k, bytes);
+                return;
+        }
+}
+
+void memcg_parse_meminfo(const char *text, struct memcg_counters *ret) {
+        while (*text) {
+                size_t len = strcspn(text, "\n"), name_len = strcspn(text, ":\n");
+
+                if (name_len < len)
+                        parse_line_host(text, name_len, ret);
+                text += len + (text[len] == '\n');
+        }
+}
+
+/* Reads a file into `buffer` of `size` bytes, NUL-terminated. -ENODEV when its group went away under the reader. */
+static int read_file(int dir, const char *name, char *buffer, size_t size) {
+        _cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
         size_t n = 0;
 
         if (fd < 0)
@@ -154,7 +219,7 @@ static int read_numbers(const struct cgroup *c, const struct number_file *files,
         int64_t value;
 
         for (size_t i = 0; i < n; i++) {
-                int r = read_file(c, files[i].name, buffer, sizeof buffer);
+                int r = read_file(c->fd, files[i].name, buffer, sizeof buffer);
 
                 if (r == -ENOENT && !files[i].required)
                         continue;
@@ -183,10 +248,26 @@ static int read_all(const struct cgroup *c, struct memcg_counters *counters) {
                : read_numbers(c, files_v1, ELEMENTS(files_v1), counters);
         if (r < 0)
                 return r;
-        r = read_file(c, "memory.stat", stat, sizeof stat);
+        r = read_file(c->fd, "memory.stat", stat, sizeof stat);
         if (r < 0)
                 return r;
         memcg_parse_stat(stat, c->layout, counters);
+        return 0;
+}
+
+int memcg_read_host(const char *root, struct memcg_counters *ret) {
+        struct memcg_counters counters = {.at_us = realtime_us()};
+        _cleanup_free_ char *path = format("%s/proc/meminfo", root);
+        char text[STAT_MAX];
+        int r;
+
+        if (!path)
+                return -ENOMEM;
+        r = read_file(AT_FDCWD, path, text, sizeof text);
+        if (r < 0)
+                return r;
+        memcg_parse_meminfo(text, &counters);
+        *ret = counters;
         return 0;
 }
 
@@ -194,6 +275,8 @@ int memcg_read(const struct cgroup *c, struct memcg_counters *ret) {
         struct memcg_counters counters = {.at_us = realtime_us()};
         int r;
 
+        if (cgroup_is_host(c))
+                return memcg_read_host("/", ret);
         r = read_all(c, &counters);
         if (r < 0)
                 return r == -ENODEV || (r == -ENOENT && cgroup_gone(c)) ? -ENODEV : r;

@@ -4,6 +4,8 @@
  *
  * v2: memory.current and memory.stat. v1: memory.usage_in_bytes, memory.kmem.usage_in_bytes and the total_ lines of
  * memory.stat, which has no breakdown of kernel memory: what a kernel does not tell stays unknown, never 0. Bytes throughout.
+ * The host has no memcg that everything is charged to: its counters are those of /proc/meminfo, charged or not, and there is
+ * none for kernel memory in all.
  */
 #pragma once
 
@@ -36,10 +38,19 @@ static inline bool memcg_knows(const struct memcg_counters *c, enum memcg_counte
 }
 
 const char *memcg_counter_name(enum memcg_counter k); /* as in memory.stat; "current" for memory.current */
-const char *memcg_source(const struct cgroup *c);     /* "memory.stat" or "memory.kmem.usage_in_bytes" */
+/* The file that tells the kernel memory: "memory.stat", "memory.kmem.usage_in_bytes"; "/proc/meminfo" for the host. */
+const char *memcg_source(const struct cgroup *c);
+/* The file that tells this counter, where one does. */
+const char *memcg_counter_source(const struct cgroup *c, enum memcg_counter k);
 
 /* Reads all counters. -ENODEV when the group is gone. */
 int memcg_read(const struct cgroup *c, struct memcg_counters *ret);
 
+/* Those of the host, for memcg_read and its tests; `root` is normally "/". What open and read say. */
+int memcg_read_host(const char *root, struct memcg_counters *ret);
+
 /* Parses a memory.stat text of either version into `ret` (which the caller has zeroed). For memcg_read and its tests. */
 void memcg_parse_stat(const char *text, enum cgroup_layout layout, struct memcg_counters *ret);
+
+/* The same for a /proc/meminfo. A counter is the sum of its lines; lines that a kernel has not are none of it. */
+void memcg_parse_meminfo(const char *text, struct memcg_counters *ret);

@@ -1,39 +1,27 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A profile: the measurement of one memory cgroup from its baseline on, whoever asked for it. It owns the group in the tracker,
- * the baseline, the last good reading of the memcg's own counters, and the names of sites.
+ * A profile: the measurement of one memory cgroup from its baseline on, whoever asked for it. It owns the scope that its
+ * figures come from, the baseline, and the last good reading of the memcg's own counters.
  *
  * Invariants: one profile per cgroup; counters go on after the cgroup is gone; nothing is printed and nothing calls back.
  */
 #pragma once
 
-#include "group.h"
+#include "engine.h"
 #include "label.h"
-#include "memcg.h"
-#include "tracker.h"
 
-struct engine; /* one per process: tracker, cgroup root, symbols, groups */
 struct profile;
 struct summary;
 struct filter;
 
-/* Takes `tracker` over. kallsyms: path of the symbol table, normally /proc/kallsyms. A missing symbol table is no failure. */
-int engine_new(struct tracker *tracker, const char *kallsyms, struct engine **ret, char **reterr);
-struct engine *engine_free(struct engine *e); /* all profiles must be gone */
-DEFINE_CLEANUP(struct engine, engine_free)
-
-const struct cgroup_root *engine_cgroups(const struct engine *e);
-struct groups *engine_groups(const struct engine *e);
-const char *engine_backend(const struct engine *e);
-void engine_clean(struct engine *e); /* for idle moments; see tracker_ops.clean */
-
 /*
  * Starts to measure `cgroup`; takes cgroup over and moves the contents of `label` in, both on success only. Group admission has
- * been done by the caller. -ENODEV when the cgroup went away meanwhile; else what the tracker says.
+ * been done by the caller. How it is counted follows from the label's spec. -ENODEV when the cgroup went away meanwhile; else
+ * what the tracker says: -ENOSPC when there is no room for one more.
  */
 int profile_start(struct engine *e, struct cgroup *cgroup, struct profile_label *label, struct profile **ret, char **reterr);
 
-/* Ends the group in the tracker and frees all. */
+/* Ends the measurement and frees all. What other profiles need of its counts stays with them. */
 struct profile *profile_free(struct profile *p);
 DEFINE_CLEANUP(struct profile, profile_free)
 
@@ -50,7 +38,10 @@ int profile_note_counters(struct profile *p);
 /* The container or cgroup has ended: state `ended`, counters of the memcg frozen at their last reading; counting goes on. */
 void profile_mark_ended(struct profile *p);
 
-/* A new baseline, kept in user space. */
+/*
+ * A new baseline. Memory from before it lowers no row when it is freed. -ENODEV when the cgroup is gone, -ENOSPC when the
+ * tracker has no room to tell old from new; the former baseline holds then.
+ */
 int profile_reset(struct profile *p);
 
 /*
@@ -63,4 +54,6 @@ struct profile_totals {
         int64_t live_bytes, live_calls; /* charged and uncharged kernel memory */
         uint64_t lost;                  /* sum over all causes */
 };
+
+/* Without naming a single site: cheap enough to be asked of every profile at once. */
 int profile_totals(struct profile *p, struct profile_totals *ret);

@@ -154,18 +154,35 @@ static json_t *growth_json(const struct summary *s, enum memcg_counter k) {
         return integer_or_null(memcg_knows(&s->baseline, k) && memcg_knows(&s->now, k), s->now.value[k] - s->baseline.value[k]);
 }
 
+/* The parts of kernel memory and what stands beside it; `current` and `kernel` are sums of these, zswap is in billed_only. */
+static json_t *by_counter_json(const struct summary *s) {
+        static const enum memcg_counter shown[] = {MEMCG_SLAB, MEMCG_PERCPU, MEMCG_KERNEL_STACK, MEMCG_PAGETABLES,
+                MEMCG_VMALLOC, MEMCG_SOCK, MEMCG_ANON, MEMCG_FILE, MEMCG_SHMEM};
+        json_t *o = json_object();
+
+        for (size_t i = 0; i < ELEMENTS(shown); i++) {
+                const struct summary_counter *c = &s->by_counter[shown[i]];
+
+                json_object_set_new(o, memcg_counter_name(shown[i]),
+                        json_pack("{s:o, s:o, s:o}", "growth_bytes", integer_or_null(c->source, c->growth_bytes), "source",
+                                string_or_null(c->source), "explained_bytes",
+                                integer_or_null(c->explained_known, c->explained_bytes)));
+        }
+        return o;
+}
+
 static json_t *reconcile_json(const struct summary *s) {
         bool known = s->growth_known && s->live_known;
         bool measurable = known && llabs(s->growth_bytes) > s->slack_bytes;
         double ratio = measurable ? (double)s->explained_bytes / (double)s->growth_bytes : 0;
 
-        return json_pack("{s:s, s:b, s:I, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:{s:o, s:o}}", "source", s->source, "frozen",
+        return json_pack("{s:s, s:b, s:I, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:{s:o, s:o}, s:o}", "source", s->source, "frozen",
                 s->frozen, "at_us", (json_int_t)s->now.at_us, "counters", counters_json(&s->now), "growth_bytes",
                 integer_or_null(s->growth_known, s->growth_bytes), "explained_bytes",
                 integer_or_null(s->live_known, s->explained_bytes), "freed_unmatched", (json_int_t)s->explained_unmatched,
                 "explained_ratio", measurable ? json_real(ratio) : json_null(), "unattributed",
                 integer_or_null(known, s->unattributed), "slack_bytes", (json_int_t)s->slack_bytes, "billed_only", "sock",
-                growth_json(s, MEMCG_SOCK), "zswap", growth_json(s, MEMCG_ZSWAP));
+                growth_json(s, MEMCG_SOCK), "zswap", growth_json(s, MEMCG_ZSWAP), "by_counter", by_counter_json(s));
 }
 
 static json_t *gfp_json(const struct gfp_set *flags) {
@@ -260,6 +277,7 @@ json_t *report_summary(const struct summary *s) {
         set(o, "baseline", baseline_json(s));
         set(o, "reconcile", reconcile_json(s));
         set(o, "swept_at_us", integer_or_null(s->swept_at_us != 0, s->swept_at_us));
+        set(o, "sweep_us", integer_or_null(s->sweep_us != 0, s->sweep_us));
         set(o, "total_sites", json_integer((json_int_t)s->total_sites));
         for (size_t i = 0; i < s->n_rows; i++)
                 json_array_append_new(sites, row_json(&s->rows[i]));
@@ -290,15 +308,48 @@ json_t *report_final(const struct summary *s, const struct report_end *end) {
         return o;
 }
 
-json_t *report_support(const struct support *s) {
+static json_t *item_json(const char *name, bool available, const char *reason) {
+        return json_pack("{s:s, s:b, s:o}", "name", name, "available", available, "reason", string_or_null(reason));
+}
+
+static json_t *cpus_json(const struct tracker_options *options, unsigned cpus, bool here) {
+        struct tracker_memory m;
+
+        tracker_memory(options, cpus, &m);
+        return json_pack("{s:I, s:b, s:I, s:I, s:I, s:I, s:I, s:I}", "cpus", (json_int_t)cpus, "here", here, "total_bytes",
+                (json_int_t)m.total, "bytes_per_group", (json_int_t)m.per_group, "bytes_per_site", (json_int_t)m.per_site,
+                "groups", (json_int_t)m.groups, "sites", (json_int_t)m.sites, "objects", (json_int_t)m.objects);
+}
+
+/* For machines of some sizes, and for this one; by size. */
+static json_t *memory_json(const struct tracker_options *options, unsigned here) {
+        static const unsigned sizes[] = {2, 64, 256};
+        json_t *a = json_array();
+        unsigned before = 0;
+
+        for (size_t i = 0; i < ELEMENTS(sizes); i++) {
+                if (here > before && here < sizes[i])
+                        json_array_append_new(a, cpus_json(options, here, true));
+                json_array_append_new(a, cpus_json(options, sizes[i], sizes[i] == here));
+                before = sizes[i];
+        }
+        if (here > before)
+                json_array_append_new(a, cpus_json(options, here, true));
+        return a;
+}
+
+json_t *report_support(
+        const struct support *s, const struct tracker_ability *abilities, size_t n, const struct tracker_options *options) {
         json_t *o = document("memcgprof.support", s->backend, s->alloc_tags);
         json_t *items = json_array();
 
         set(o, "at_us", json_integer(now_us()));
         for (size_t i = 0; i < s->n_items; i++)
-                json_array_append_new(items, json_pack("{s:s, s:b, s:o}", "name", s->items[i].name, "available",
-                                                     s->items[i].available, "reason", string_or_null(s->items[i].reason)));
+                json_array_append_new(items, item_json(s->items[i].name, s->items[i].available, s->items[i].reason));
+        for (size_t i = 0; i < n; i++)
+                json_array_append_new(items, item_json(abilities[i].name, abilities[i].available, abilities[i].reason));
         set(o, "items", items);
+        set(o, "memory", memory_json(options, s->possible_cpus));
         return o;
 }
 

@@ -12,7 +12,12 @@
 
 /* Each returns a new reference, or NULL on ENOMEM. */
 json_t *report_summary(const struct summary *s); /* memcgprof.summary */
-json_t *report_support(const struct support *s); /* memcgprof.support */
+
+/*
+ * memcgprof.support: the machine's items, then what the tracker can do, and what it takes in kernel memory with these options.
+ */
+json_t *report_support(
+        const struct support *s, const struct tracker_ability *abilities, size_t n, const struct tracker_options *options);
 
 struct report_end {
         int64_t at_us;

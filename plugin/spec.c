@@ -207,7 +207,7 @@ char *spec_format(const struct spec *spec) {
                 spec->required ? ",required" : "");
 }
 
-/* Appends where there is room; SPEC_GAPS_MAX is the number of questions asked below, so nothing is ever dropped. */
+/* Appends where there is room; SPEC_GAPS_MAX is the number of questions that spec_cap() asks, so nothing is ever dropped. */
 static size_t add_gap(struct spec_gap *gaps, size_t n, bool present, const char *word, const char *reason) {
         if (!present || n >= SPEC_GAPS_MAX)
                 return n;
@@ -216,13 +216,12 @@ static size_t add_gap(struct spec_gap *gaps, size_t n, bool present, const char 
 }
 
 size_t spec_gaps(const struct spec *spec, struct spec_gap *ret) {
-        const char *stacks = spec->stacks == STACKS_ALL ? "stacks=all" : "stacks";
         size_t n = 0;
 
-        n = add_gap(ret, n, spec->mode == MODE_MULTI, "multi", "Several groups at once are not part of this version.");
-        n = add_gap(ret, n, spec->stacks != STACKS_OFF, stacks, "Stack capture is not part of this version.");
-        n = add_gap(ret, n, spec->sample != 0, "sample", "Sampling is not part of this version.");
-        n = add_gap(ret, n, spec->numa, "numa", "The split by NUMA node is not part of this version.");
+        n = add_gap(ret, n, spec->stacks == STACKS_SAMPLED, "stacks",
+                "Allocation events and their stacks are not recorded in this version.");
+        n = add_gap(ret, n, spec->stacks == STACKS_ALL, "stacks=all",
+                "Every page allocation gets its site, but events and their stacks are not recorded in this version.");
         return n;
 }
 

@@ -52,6 +52,14 @@ struct lens {
         bool estimated[_TYPE_MAX]; /* has rows that are scaled up from samples */
 };
 
+/* One of the memcg's counters, as far as it is known, against what the rows that stand under it hold. */
+struct summary_counter {
+        const char *source; /* where the growth is from: a file, "tracepoint", or NULL: not known */
+        int64_t growth_bytes;
+        bool explained_known;
+        int64_t explained_bytes; /* live, charged; on the host uncharged too */
+};
+
 struct summary {
         /* head */
         const char *backend;
@@ -61,7 +69,9 @@ struct summary {
         char *cgroup;
         uint64_t cgroup_id;
         int64_t started_us, at_us;
-        int64_t reset_us; /* 0: never */
+        int64_t reset_us;    /* 0: never */
+        int64_t swept_at_us; /* objects were last checked on themselves; 0: never since the profile began */
+        int64_t sweep_us;    /* how long that took, when it was done for this summary; 0: it was not */
         int64_t lost[_LOSS_MAX];
         bool accurate;
 
@@ -71,7 +81,6 @@ struct summary {
         struct figures totals; /* over all rows of kernel memory */
         int64_t irq_bytes, kthread_bytes, freed_unmatched;
         int64_t charges_verified, charges_mismatched;
-        int64_t swept_at_us; /* 0: never */
 
         /* reconciliation with the memcg */
         const char *source;
@@ -79,6 +88,7 @@ struct summary {
         struct memcg_counters baseline, now;
         int64_t growth_bytes, explained_bytes, explained_unmatched, unattributed, slack_bytes; /* of the moment of `now` */
         bool growth_known;
+        struct summary_counter by_counter[_MEMCG_MAX]; /* of the moment of `now` */
 
         struct filter filter; /* as applied */
         size_t total_sites;   /* rows before filter and limit */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* What every tracker shares: the names of losses and types, which documents and tables print. */
-#include "tracker.h"
+#include "tracker-tables.h"
 
 static const char *const loss_names[_LOSS_MAX] = {
         [LOSS_RECURSION] = "recursion_misses",
@@ -32,8 +32,67 @@ const char *site_type_to_string(enum site_type t) {
         return t < _TYPE_MAX ? type_names[t] : NULL;
 }
 
-void tracker_memory(const struct tracker_options *options, unsigned cpus, struct tracker_memory *ret) {
-        *ret = (struct tracker_memory){}; /* filled in with the pool */
+void tracker_counts_add(struct tracker_counts *a, const struct tracker_counts *b, int sign) {
+        a->allocated_bytes += sign * b->allocated_bytes;
+        a->allocated_calls += sign * b->allocated_calls;
+        a->freed_bytes += sign * b->freed_bytes;
+        a->freed_calls += sign * b->freed_calls;
+        a->written_off_bytes += sign * b->written_off_bytes;
+        a->written_off_calls += sign * b->written_off_calls;
+        a->untracked_bytes += sign * b->untracked_bytes;
+        a->untracked_calls += sign * b->untracked_calls;
+}
+
+int64_t tracker_counts_live(const struct tracker_counts *c) {
+        return c->allocated_bytes - c->freed_bytes - c->written_off_bytes - c->untracked_bytes;
+}
+
+int64_t tracker_counts_live_calls(const struct tracker_counts *c) {
+        return c->allocated_calls - c->freed_calls - c->written_off_calls - c->untracked_calls;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------------------------------------
+ */
+
+#define GROUPS_DEFAULT 1024
+#define OBJECTS_DEFAULT (1u << 20)
+#define SITES_MAX (1u << 17)
+#define SITES_MIN (1u << 10)
+
+/* What the per-CPU counters of the pool may take: with many CPUs there are fewer sites. */
+#define COUNTS_MAX_BYTES (128ull << 20)
+
+static uint32_t power_of_two(uint32_t n) {
+        uint32_t p = 1;
+
+        while (p < n)
+                p <<= 1;
+        return p;
+}
+
+static uint32_t sites_for(unsigned cpus) {
+        uint32_t sites = SITES_MAX;
+
+        while (sites > SITES_MIN && (uint64_t)sites * cpus * sizeof(struct mp_counts) > COUNTS_MAX_BYTES)
+                sites /= 2;
+        return sites;
+}
+
+void tracker_memory(const struct tracker_options *o, unsigned cpus, struct tracker_memory *ret) {
+        struct tracker_memory m = {.groups = o->groups ?: GROUPS_DEFAULT};
+        uint64_t spill = o->spill ?: 1u << 15, stacks = power_of_two(o->stacks ?: 1u << 14);
+
+        m.sites = o->sites ? power_of_two(o->sites) : sites_for(cpus);
+        m.objects = power_of_two(o->objects ?: OBJECTS_DEFAULT);
+        if (m.objects < MP_WAYS)
+                m.objects = MP_WAYS;
+        m.per_site = sizeof(struct mp_site) + sizeof(struct mp_rare) + (uint64_t)cpus * sizeof(struct mp_counts);
+        m.per_group = sizeof(struct mp_group) + MP_CATCH_ALLS * sizeof(struct mp_rare) +
+                      (uint64_t)cpus * sizeof(struct mp_group_counts);
+        m.total = (m.groups + 1) * m.per_group + m.sites * m.per_site + m.objects / MP_WAYS * sizeof(struct mp_set) +
+                  stacks * sizeof(struct mp_stack) + spill * 64 /* a hash element with its key, value and links */ +
+                  2 * MP_CSS_IDS * sizeof(u64) + cpus * sizeof(struct mp_cpu);
+        *ret = m;
 }
 
 void tracker_sample_done(struct tracker_sample *s) {

@@ -48,6 +48,10 @@ struct tracker_counts {
         int64_t untracked_bytes, untracked_calls;     /* allocated, but the object table had no room */
 };
 
+void tracker_counts_add(struct tracker_counts *a, const struct tracker_counts *b, int sign);
+int64_t tracker_counts_live(const struct tracker_counts *c);
+int64_t tracker_counts_live_calls(const struct tracker_counts *c);
+
 struct tracker_row {
         enum site_type type;
         bool charged;
@@ -70,8 +74,8 @@ struct tracker_sample {
         int64_t freed_unmatched_bytes; /* charged memory from before the baseline that was freed since */
 
         /*
-         * Charged kernel pages, counted one by one. Where their rows are estimated (sampled), this is what the rows together
-         * stand for; without sampling it is their sum.
+         * Charged kernel pages and kernel stacks, counted one by one. Where their rows are estimated (sampled), this is what
+         * the rows together stand for; without sampling it is their sum.
          */
         struct tracker_counts pages;
 
@@ -94,6 +98,9 @@ struct tracker_options {
         uint32_t sites;       /* capacity of the site table; 0: default */
         uint32_t stacks;      /* capacity of the stack table; 0: default */
         uint64_t user_sample; /* bytes of user pages per stack sample; 0: default (512 KiB) */
+
+        /* For tests that must fail: "no-cache-free", "swap-groups", "shift-stride". NULL: none. */
+        const char *mutation;
 };
 
 struct tracker {
@@ -165,6 +172,12 @@ struct tracker_ops {
         /* Bytes of kernel memory that tables and counters take now. */
         uint64_t (*footprint)(struct tracker *t);
 
+        /*
+         * What is attached while there is a group: the section names of the programs ("tp_btf/kmalloc"), one entry a program.
+         * For whoever wants to hold the cost against that of as many empty programs on the same hooks.
+         */
+        const char *const *(*hooks)(struct tracker *t, size_t *ret_n);
+
         /* The table of abilities; n entries. */
         const struct tracker_ability *(*abilities)(struct tracker *t, size_t *ret_n);
 };
@@ -175,7 +188,7 @@ struct tracker_ops {
  */
 struct tracker_memory {
         uint64_t total, per_group, per_site;
-        uint32_t groups, sites; /* the caps */
+        uint32_t groups, sites, objects; /* the caps */
 };
 void tracker_memory(const struct tracker_options *options, unsigned cpus, struct tracker_memory *ret);
 

@@ -24,6 +24,7 @@ typedef _Bool bool;
 #define NULL ((void *)0)
 typedef __u64 u64;
 typedef __u32 u32;
+typedef __s32 s32;
 typedef __s64 s64;
 
 enum bpf_map_type { BPF_MAP_TYPE_HASH = 1, BPF_MAP_TYPE_ARRAY = 2 };
@@ -32,6 +33,15 @@ enum { BPF_F_MMAPABLE = 1U << 10 };
 
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
+
+#define INLINE static __always_inline
+#define LIKELY(x) __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* One access, in program order with the others: interrupts and other CPUs look on. x86-64 keeps the order of loads and of
+ * stores. */
+#define LOAD(x) (*(volatile typeof(x) *)&(x))
+#define STORE(x, v) (*(volatile typeof(x) *)&(x) = (v))
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -55,12 +65,22 @@ struct mem_cgroup {
 struct task_struct {
         struct css_set *cgroups;
         struct mem_cgroup *active_memcg; /* remote charging: loop devices, io_uring, BPF maps, fsnotify */
+        struct obj_cgroup *objcg; /* since 6.7 (commit 7d0715d0d6b2); NULL in the last moments of a task: see is_billed() */
         void *stack;
+        unsigned int flags;
 };
+
+#define PF_KTHREAD 0x00200000 /* include/linux/sched.h, 6.1 to 7.3 */
 
 struct cgroup {
         struct cgroup_subsys_state *subsys[CGROUP_SUBSYS_COUNT];
 };
+
+/* Items of mod_memcg_state and mod_memcg_lruvec_state; their numbers depend on version and configuration. */
+enum memcg_stat_item { MEMCG_SOCK = 1, MEMCG_VMALLOC = 2, MEMCG_KMEM = 3 };
+enum pagetype { PGTY_slab = 0xf5 }; /* since 6.12 (commit 4ffca5a96678 and before: 6.11); else a flag: */
+enum pageflags { PG_slab = 9 };
+enum node_stat_item { NR_ANON_MAPPED = 1, NR_FILE_PAGES = 2, NR_SHMEM = 3, NR_KERNEL_STACK_KB = 4, NR_PAGETABLE = 5 };
 
 struct kmem_cache {
         unsigned int size;
@@ -71,8 +91,26 @@ struct obj_cgroup {
         struct mem_cgroup *memcg;
 };
 
+/*
+ * What a page is, read by offset. Its flags stand first; they became a structure of one word in 6.18 (memdesc_flags_t), which
+ * CO-RE would not take for a number. compound_head: bit 0 is set in
+ * a tail page, the rest is its head; a slab has its cache there (struct slab lies on struct page, word by word, 5.17 to 7.3).
+ * It is called compound_info where tail pages may hold a mask instead (7.x); what that reads is proved or refuted by the
+ * verification of charges, like everything here. memcg_data of a slab is the vector of its objects' owners, whatever its name.
+ */
 struct page {
+        unsigned long compound_head;
+        unsigned int page_type;
         unsigned long memcg_data;
+};
+
+struct page___info {
+        unsigned long compound_info;
+};
+
+/* Any structure of the kernel whose first member is a plain 64-bit number: see PEEK(). */
+struct timespec64 {
+        s64 tv_sec;
 };
 
 struct bpf_iter__cgroup {
@@ -95,6 +133,7 @@ struct pt_regs;
  */
 const volatile u32 gfp_account;  /* __GFP_ACCOUNT */
 const volatile u32 gfp_hardwall; /* __GFP_HARDWALL: set in GFP_USER and its kin, never in GFP_KERNEL */
+const volatile u32 gfp_comp;     /* __GFP_COMP */
 const volatile u32 slab_account; /* SLAB_ACCOUNT */
 const volatile u32 thread_bytes; /* THREAD_SIZE */
 
@@ -102,10 +141,36 @@ const volatile u32 thread_bytes; /* THREAD_SIZE */
 const volatile bool has_cache_of; /* bpf_get_kmem_cache(), 6.14+ */
 
 extern struct kmem_cache *bpf_get_kmem_cache(u64 address) __ksym __weak;
+extern void *bpf_rdonly_cast(const void *object, u32 btf_id) __ksym __weak;
+
+const volatile bool has_rdonly_cast; /* bpf_rdonly_cast(), 6.2+ */
+const volatile u32 owner_stride;     /* bytes from one object's owner to the next in a slab's vector */
+const volatile u32 node_shift;       /* of the node's number in page->flags; 64: one node only */
+const volatile bool state_is_int;    /* mod_memcg_state and mod_memcg_lruvec_state pass an int (6.18), not a long (7.2) */
 
 /* memcg_data of a page: bit 1 marks kernel memory, then the rest is an obj_cgroup (6.1 to 7.3); bits 0 to 2 are flags. */
 #define MEMCG_DATA_KMEM 2UL
 #define MEMCG_DATA_FLAGS 7UL
+
+#define MEMCG_DATA_OBJEXTS 1UL /* page is a slab and has a vector */
+
+/*
+ * One word of kernel memory at an address that is only a number. From 6.2 on a cast and a load, with faults handled by the
+ * kernel (PROBE_MEM): a tenth of what the helper costs.
+ */
+INLINE u64 PEEK(u64 address) {
+        u64 word = 0;
+
+        if (has_rdonly_cast) {
+                struct timespec64 *at = bpf_rdonly_cast((void *)address, bpf_core_type_id_kernel(struct timespec64));
+
+                return (u64)at->tv_sec;
+        }
+        bpf_probe_read_kernel(&word, sizeof(word), (void *)address);
+        return word;
+}
+
+#define OFFSET(type, field) ((u64)__builtin_preserve_field_info(((type *)0)->field, BPF_FIELD_BYTE_OFFSET))
 
 /* KMALLOC_MAX_CACHE_SIZE of SLUB; what is larger comes straight from the page allocator. */
 #define KMALLOC_MAX_CACHE (2 * 4096)

@@ -10,18 +10,10 @@
 #include "kernel.bpf.h"
 #include "shared.h"
 
-#define INLINE static __always_inline
-#define LIKELY(x) __builtin_expect(!!(x), 1)
-#define UNLIKELY(x) __builtin_expect(!!(x), 0)
-
-/* One access, in program order with the others: interrupts and other CPUs look on. x86-64 keeps the order of loads and of
- * stores. */
-#define LOAD(x) (*(volatile typeof(x) *)&(x))
-#define STORE(x, v) (*(volatile typeof(x) *)&(x) = (v))
-
 u64 css_table[MP_CSS_IDS];  /* css id -> mp_css_entry: what that css was found to be in this epoch */
 u64 root_table[MP_CSS_IDS]; /* css id -> mp_css_entry: the roots of groups; user space writes it: the arm flag */
 u32 epoch;                  /* rises when root_table changes, so that older findings in css_table do not count */
+u32 host_group;             /* the group of the root cgroup, which charges nobody; 0: none */
 u64 losses[_MP_LOSSES];
 
 struct {
@@ -32,10 +24,23 @@ struct {
         __uint(max_entries, 1);
 } cpus SEC(".maps");
 
+/* [group]: how it wants to be counted */
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(map_flags, BPF_F_MMAPABLE);
+        __type(key, u32);
+        __type(value, struct mp_group);
+        __uint(max_entries, 1);
+} groups SEC(".maps");
+
 INLINE struct mp_cpu *this_cpu(void) {
         u32 index = bpf_get_smp_processor_id();
 
         return bpf_map_lookup_elem(&cpus, &index);
+}
+
+INLINE struct mp_group *group_of(u32 group) {
+        return bpf_map_lookup_elem(&groups, &group);
 }
 
 INLINE void lose(enum mp_loss cause) {
@@ -47,44 +52,64 @@ INLINE u64 mix(u64 x) {
         return (x * 0x9e3779b97f4a7c15ULL) >> 32;
 }
 
-/* Walks up from a css that is new to this epoch and remembers what it found. Returns group + 1, or 0. */
-static __noinline u32 resolve(void) {
-        struct task_struct *task = bpf_get_current_task_btf();
-        u32 now = LOAD(epoch), group1 = 0;
-        struct cgroup_subsys_state *css, *c;
+/* Walks up from a css that is new to this epoch and remembers what it found. Returns the innermost group, or 0. */
+static __noinline u32 resolve(u64 address) {
+        struct cgroup_subsys_state *css = (void *)address, *c = css;
+        u32 now = LOAD(epoch), group = 0, css_id = (u32)BPF_CORE_READ(css, id);
+        u64 serial = BPF_CORE_READ(css, serial_nr);
 
-        css = task->active_memcg ? &task->active_memcg->css
-                                 : task->cgroups->subsys[bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id)];
-        c = css;
         for (int level = 0; level < 64 && c; level++) { /* deeper nesting than 64 is taken for no member */
-                u64 entry = root_table[(u32)c->id & (MP_CSS_IDS - 1)];
+                u64 entry = root_table[(u32)BPF_CORE_READ(c, id) & (MP_CSS_IDS - 1)];
 
-                if (entry && entry >> 24 == (c->serial_nr & MP_SERIAL_MASK)) {
-                        group1 = mp_css_group1(entry);
+                if (entry && entry >> (16 + MP_EPOCH_BITS) == (BPF_CORE_READ(c, serial_nr) & MP_SERIAL_MASK)) {
+                        group = mp_css_group(entry);
                         break;
                 }
-                c = c->parent;
+                c = BPF_CORE_READ(c, parent);
         }
-        if ((u32)css->id < MP_CSS_IDS)
-                css_table[(u32)css->id & (MP_CSS_IDS - 1)] = mp_css_entry(css->serial_nr, now, group1);
+        if (css_id < MP_CSS_IDS)
+                css_table[css_id & (MP_CSS_IDS - 1)] = mp_css_entry(serial, now, group);
         else
                 lose(MP_LOSS_GROUP_LOOKUPS);
-        return group1;
+        return group;
 }
 
-/* The group of the memcg that pays for what this task allocates now (active_memcg first), + 1; 0: none. */
-INLINE u32 member(struct task_struct *task) {
-        struct cgroup_subsys_state *css;
-        u64 entry;
-
+/* The css of the memcg that pays for what this task allocates now: active_memcg first. */
+INLINE struct cgroup_subsys_state *payer(struct task_struct *task) {
         if (UNLIKELY(task->active_memcg))
-                css = &task->active_memcg->css;
-        else
-                css = task->cgroups->subsys[bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id)];
-        entry = css_table[(u32)css->id & (MP_CSS_IDS - 1)];
-        if (LIKELY(entry >> 16 == ((css->serial_nr & MP_SERIAL_MASK) << 8 | (epoch & 0xff))))
-                return mp_css_group1(entry);
-        return resolve();
+                return &task->active_memcg->css;
+        return task->cgroups->subsys[bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id)];
+}
+
+/*
+ * Whether accounted allocations of this task are billed to anybody: not those of the root cgroup, and not those that a task
+ * makes after cgroup_exit(), when mem_cgroup_exit() has taken its objcg away (the signal to its parent).
+ */
+INLINE bool is_billed(struct task_struct *task, u32 group) {
+        if (UNLIKELY(group == LOAD(host_group)) && !BPF_CORE_READ(payer(task), parent))
+                return false;
+        return !bpf_core_field_exists(struct task_struct, objcg) || task->active_memcg || task->objcg;
+}
+
+/* The group whose memory this task allocates now; 0: none. */
+INLINE u32 member(struct task_struct *task) {
+        struct cgroup_subsys_state *css = payer(task);
+        u64 entry = css_table[(u32)css->id & (MP_CSS_IDS - 1)];
+
+        if (LIKELY(entry >> 16 == mp_css_key(css->serial_nr, epoch)))
+                return mp_css_group(entry);
+        return resolve((u64)css);
+}
+
+/* The group of a memcg that is only an address. */
+INLINE u32 group_of_memcg(u64 memcg) {
+        u64 css = memcg + OFFSET(struct mem_cgroup, css), serial = PEEK(css + OFFSET(struct cgroup_subsys_state, serial_nr));
+        u32 id = (u32)PEEK(css + OFFSET(struct cgroup_subsys_state, id));
+        u64 entry = css_table[id & (MP_CSS_IDS - 1)];
+
+        if (LIKELY(entry >> 16 == mp_css_key(serial, epoch)))
+                return mp_css_group(entry);
+        return resolve(css);
 }
 
 /*
@@ -101,6 +126,13 @@ INLINE bool in_task(void *ctx, struct task_struct *task, bool raw) {
                 return false;
         cpu = this_cpu();
         return cpu && !LOAD(cpu->in_softirq);
+}
+
+INLINE void mark_served(enum mp_free_hook hook, u64 key) {
+        struct mp_cpu *cpu = this_cpu();
+
+        if (cpu)
+                STORE(cpu->served[hook], key);
 }
 
 INLINE int mark_softirq(u64 running) {

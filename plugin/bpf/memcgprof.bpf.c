@@ -10,21 +10,13 @@
  *  - A counter has one writing program (a program never nests in itself on a CPU), or is atomic.
  *  - Nothing here allocates: all tables are preallocated.
  */
-#include "object.bpf.h"
+#include "page.bpf.h"
+#include "sweep.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
-const volatile bool count_only; /* no object table: live is unknown */
-const volatile struct mp_sample sample[MP_SAMPLES];
-
-u64 caught; /* frees in interrupts that only the second program saw */
-
-/* How many calls an object stands for: one, or for a sampled page what its order stands for, in 1/256. */
-INLINE u64 mp_value_calls(u64 value) {
-        u32 extra = mp_value_extra(value);
-
-        return extra ? sample[(extra - 1) & (MP_SAMPLES - 1)].calls : 1;
-}
+bool nodes_wanted; /* by any group */
+u64 caught;        /* frees in interrupts that only the second program saw */
 
 /* ---- frees: two programs a hook ------------------------------------------------------------------------------------------ */
 
@@ -37,60 +29,82 @@ INLINE u64 mp_value_calls(u64 value) {
  * (Switching interrupts off by bpf_local_irq_save() costs as much and leaves a program's entry and exit open: of 60000 frees at
  * the release of 10000 sockets 7022 were still lost.)
  */
-INLINE void mark_served(enum mp_free_hook hook, u64 key) {
+
+/* What the second program says of an object; its counters are atomic, because it may be interrupted by itself on another hook.
+ */
+INLINE bool only_second(void *ctx, enum mp_free_hook hook, u64 key, bool raw) {
         struct mp_cpu *cpu = this_cpu();
 
-        if (cpu)
-                STORE(cpu->served[hook], key);
-}
-
-/* The second program. Its counters are atomic, because it may be interrupted by itself on another hook. */
-INLINE int freed_in_interrupt(void *ctx, enum mp_free_hook hook, u64 key, bool raw) {
-        struct mp_rare *r;
-        struct mp_cpu *cpu;
-        u64 value;
-        u32 slot;
-
-        cpu = this_cpu();
         if (LIKELY(cpu && LOAD(cpu->served[hook]) == key))
-                return 0;
+                return false;
         /* Nothing that runs as a task interrupted the first program: only the mark is another one's by now. */
         if (in_task(ctx, bpf_get_current_task_btf(), raw))
-                return 0;
+                return false;
         __sync_fetch_and_add(&caught, 1);
+        return true;
+}
+
+INLINE int freed_in_interrupt(void *ctx, enum mp_free_hook hook, u64 key, bool raw) {
+        u64 value;
+
+        if (LIKELY(!only_second(ctx, hook, key, raw)))
+                return 0;
         value = untrack(key);
         if (!value)
                 return 0;
-        slot = mp_value_slot(value);
-        r = bpf_map_lookup_elem(&rare, &slot);
-        if (!r)
+        if (UNLIKELY(mp_value_extra(value) & MP_LATE && (key & 3) == MP_KIND_SLAB))
+                return free_late(key, value);
+        return count_rare_free(mp_value_slot(value), mp_value_bytes(value), 1);
+}
+
+INLINE int page_freed_in_interrupt(void *ctx, u64 page, u32 order, bool raw) {
+        u64 value;
+
+        if (LIKELY(!only_second(ctx, MP_FREE_PAGE, PAGE_KEY(page), raw)))
                 return 0;
-        __sync_fetch_and_add(&r->freed_bytes, mp_value_bytes(value));
-        __sync_fetch_and_add(&r->freed_calls, mp_value_calls(value));
+        value = untrack_page(page, order);
+        if (value)
+                book_free(value, true);
         return 0;
 }
 
 /* ---- slab ---------------------------------------------------------------------------------------------------------------- */
 
-INLINE void allocated(void *ctx, u64 site, u64 key, u64 bytes, u32 source, bool charged, bool raw) {
-        struct task_struct *task = bpf_get_current_task_btf();
-        u32 group1 = member(task), slot;
+/* How often what was inferred is held against the object: at a site's first allocation on a CPU, and then at one of so many. */
+#define VERIFY_EVERY 64
 
-        if (LIKELY(!group1))
+INLINE void allocated(void *ctx, u64 site, u64 key, u64 bytes, u32 source, u32 gfp, bool charged, bool raw) {
+        struct task_struct *task = bpf_get_current_task_btf();
+        u32 group = member(task), slot;
+        u64 before, tag;
+
+        if (LIKELY(!group))
                 return;
         if (UNLIKELY(!in_task(ctx, task, raw))) {
-                struct mp_group_counts *g = group_counts_of(group1 - 1);
-
-                if (g)
-                        g->irq_bytes[source] += bytes;
+                count_irq(group, bytes);
                 return;
         }
+        if (charged && UNLIKELY(!is_billed(task, group)))
+                charged = false;
         if (charged)
-                bytes += source == MP_PERCPU ? 0 : OBJCG_BYTES;
-        slot = slot_of(site, group1 - 1, source, charged);
-        count_allocation(slot, bytes, 1);
+                bytes += source == MP_KMALLOC || source == MP_CACHE ? OBJCG_BYTES : 0;
+        else if (UNLIKELY(task->flags & PF_KTHREAD)) {
+                count_kthread(group, bytes);
+                return;
+        }
+        tag = mp_tag(group, source, charged, 0);
+        if (UNLIKELY(LOAD(nodes_wanted)) && (source == MP_KMALLOC || source == MP_CACHE)) {
+                const struct mp_group *g = group_of(group);
+
+                if (g && page_delta)
+                        tag |= node_tag(g, page_of(key));
+        }
+        slot = slot_of(site, tag, gfp);
+        before = count_allocation(slot, bytes, 1);
         if (!count_only)
-                track(key, mp_value(bytes, slot, 0));
+                track(key, mp_value(bytes, slot, before & MP_GENERATION));
+        if (UNLIKELY(!(before & (VERIFY_EVERY - 1))) && (source == MP_KMALLOC || source == MP_CACHE))
+                verify_charge(key, group, charged);
 }
 
 INLINE int on_kmalloc(u64 *ctx, bool raw) {
@@ -99,46 +113,58 @@ INLINE int on_kmalloc(u64 *ctx, bool raw) {
         /* What is larger than the caches is counted as pages, by its page event; here it would come twice more. */
         if (ptr <= 16 || bytes > KMALLOC_MAX_CACHE)
                 return 0;
-        allocated(ctx, ctx[0], ptr, bytes, MP_KMALLOC, (u32)ctx[4] & gfp_account, raw);
+        allocated(ctx, ctx[0], ptr, bytes, MP_KMALLOC, (u32)ctx[4], (u32)ctx[4] & gfp_account, raw);
         return 0;
 }
 
 INLINE int on_cache_alloc(u64 *ctx, bool raw) {
         struct kmem_cache *s = (void *)ctx[2];
         u64 ptr = ctx[1];
+        bool account;
 
         if (ptr <= 16)
                 return 0;
-        allocated(ctx, ctx[0], ptr, FIELD(raw, s, size), MP_CACHE,
-                ((u32)ctx[3] & gfp_account) || (FIELD(raw, s, flags) & slab_account), raw);
+        account = FIELD(raw, s, flags) & slab_account;
+        allocated(ctx, ctx[0], ptr, FIELD(raw, s, size), MP_CACHE, (u32)ctx[3], ((u32)ctx[3] & gfp_account) || account, raw);
+        if (UNLIKELY(account && LOAD(late_charges)) && !in_task(ctx, bpf_get_current_task_btf(), raw))
+                to_limbo(ctx[0], ptr, FIELD(raw, s, size), (u32)ctx[3]);
         return 0;
 }
 
-/* A free in a member's task of accounted memory that was allocated before the baseline. */
-INLINE void unmatched_slab(void *ctx, const struct kmem_cache *s, bool raw, bool by_cache_free) {
-        struct task_struct *task = bpf_get_current_task_btf();
-        struct mp_group_counts *g;
-        u32 group1;
+/* A free of accounted memory that was allocated before the baseline, as far as a member's task does it: inferred. */
+INLINE void infer_unmatched(u32 group, const struct kmem_cache *s, bool raw) {
+        if (FIELD(raw, s, flags) & slab_account)
+                count_unmatched(group, FIELD(raw, s, size) + OBJCG_BYTES);
+}
 
-        if (!(FIELD(raw, s, flags) & slab_account))
-                return;
-        group1 = member(task);
-        if (!group1 || !in_task(ctx, task, raw))
-                return;
-        g = group_counts_of(group1 - 1);
-        if (!g)
-                return;
-        if (by_cache_free)
-                g->unmatched_cache_bytes += FIELD(raw, s, size) + OBJCG_BYTES;
-        else
-                g->unmatched_kfree_bytes += FIELD(raw, s, size) + OBJCG_BYTES;
+/*
+ * A free of something that is not followed. The object says whose it was, where that can be read; a task outside all groups
+ * frees no member's memory but by chance (a descriptor passed on), and its way out is the short one.
+ */
+INLINE bool unmatched_by_owner(void *ctx, u64 object, struct task_struct *task, u32 group, bool raw) {
+        struct owner owner;
+
+        if (!LOAD(objects_checked))
+                return false;
+        if (LIKELY(!group) && in_task(ctx, task, raw))
+                return true;
+        read_owner(object, &owner);
+        if (!owner.memcg)
+                return true;
+        group = group_of_memcg(owner.memcg);
+        if (group)
+                count_unmatched(group, owner.size + OBJCG_BYTES);
+        return true;
 }
 
 INLINE void unmatched_kfree(void *ctx, u64 ptr, bool raw) {
         struct task_struct *task = bpf_get_current_task_btf();
+        u32 group = member(task);
         struct kmem_cache *s;
 
-        if (LIKELY(!member(task)) || !in_task(ctx, task, raw))
+        if (unmatched_by_owner(ctx, ptr, task, group, raw))
+                return;
+        if (LIKELY(!group) || !in_task(ctx, task, raw))
                 return;
         if (!has_cache_of) {
                 lose(MP_LOSS_UNSIZED_FREES);
@@ -146,7 +172,20 @@ INLINE void unmatched_kfree(void *ctx, u64 ptr, bool raw) {
         }
         s = bpf_get_kmem_cache(ptr);
         if (s)
-                unmatched_slab(ctx, s, false, false);
+                infer_unmatched(group, s, false);
+}
+
+INLINE void unmatched_cache_free(void *ctx, u64 ptr, const struct kmem_cache *s, bool raw) {
+        struct task_struct *task = bpf_get_current_task_btf();
+        u32 group;
+
+        if (!(FIELD(raw, s, flags) & slab_account))
+                return;
+        group = member(task);
+        if (unmatched_by_owner(ctx, ptr, task, group, raw))
+                return;
+        if (group && in_task(ctx, task, raw))
+                infer_unmatched(group, s, raw);
 }
 
 INLINE void freed_by_kfree(void *ctx, u64 ptr, bool raw) {
@@ -158,8 +197,10 @@ INLINE void freed_by_kfree(void *ctx, u64 ptr, bool raw) {
                 return;
         }
         c = counts_of(mp_value_slot(value));
-        if (!c)
+        if (!c) {
+                count_rare_free(mp_value_slot(value), mp_value_bytes(value), 1);
                 return;
+        }
         c->freed_bytes += mp_value_bytes(value);
         c->freed_calls++;
 }
@@ -169,12 +210,18 @@ INLINE void freed_by_cache(void *ctx, u64 ptr, const struct kmem_cache *s, bool 
         struct mp_counts *c;
 
         if (LIKELY(!value)) {
-                unmatched_slab(ctx, s, raw, true);
+                unmatched_cache_free(ctx, ptr, s, raw);
+                return;
+        }
+        if (UNLIKELY(mp_value_extra(value) & MP_LATE)) {
+                free_late(ptr, value);
                 return;
         }
         c = counts_of(mp_value_slot(value));
-        if (!c)
+        if (!c) {
+                count_rare_free(mp_value_slot(value), mp_value_bytes(value), 1);
                 return;
+        }
         c->cache_freed_bytes += mp_value_bytes(value);
         c->cache_freed_calls++;
 }
@@ -199,123 +246,27 @@ INLINE int on_cache_free(u64 *ctx, bool raw) {
 
 /* ---- pages --------------------------------------------------------------------------------------------------------------- */
 
-/*
- * The key of a page. Verifiers since 6.12 allow no arithmetic on a typed struct page *, but the difference of two pointers is a
- * number, and as good a name; in raw_tp programs the argument is a number already.
- */
-u64 page_origin __attribute__((aligned(64)));
-
-#define PAGE_KEY(raw, page) (((raw) ? (u64)(page) : (u64)(page) - (u64)&page_origin) | MP_KIND_PAGE)
-
-INLINE void user_page(void *ctx, u64 key, u32 order, u32 group) {
-        const volatile struct mp_sample *odds;
-        struct mp_counts *c;
-        u32 slot;
-        u64 id;
-
-        asm volatile("" : "+r"(order)); /* in range already, but 6.1 forgets that over a spill, and clang drops the mask */
-        odds = &sample[order & (MP_SAMPLES - 1)];
-        if (LIKELY(bpf_get_prandom_u32() > odds->threshold))
-                return;
-        id = stack_id(ctx);
-        slot = id ? slot_of(id, group, MP_USER, true) : catch_all(mp_tag(group, MP_USER, 1));
-        c = counts_of(slot);
-        if (!c)
-                return;
-        c->allocated_bytes += odds->weight;
-        c->allocated_calls += odds->calls;
-        c->allocated_squares += odds->square;
-        if (!count_only)
-                track(key, mp_value(odds->weight, slot, order + 1));
-}
-
-INLINE void page_allocated(void *ctx, u64 key, u32 order, u32 gfp, bool raw) {
-        struct task_struct *task = bpf_get_current_task_btf();
-        u32 group1 = member(task), slot;
-        bool charged = gfp & gfp_account;
-        struct mp_group_counts *g;
-        u64 id;
-
-        if (LIKELY(!group1) || order >= MP_ORDERS)
-                return;
-        if (UNLIKELY(!in_task(ctx, task, raw))) {
-                g = group_counts_of(group1 - 1);
-                if (g)
-                        g->irq_bytes[MP_PAGES] += PAGE_BYTES << order;
-                return;
-        }
-        if (!charged && gfp & gfp_hardwall) {
-                user_page(ctx, key, order, group1 - 1);
-                return;
-        }
-        id = stack_id(ctx);
-        slot = id ? slot_of(id, group1 - 1, MP_PAGES, charged) : catch_all(mp_tag(group1 - 1, MP_PAGES, charged));
-        count_allocation(slot, PAGE_BYTES << order, 1);
-        if (!count_only)
-                track(key, mp_value(PAGE_BYTES << order, slot, 0));
-}
-
-/* Kernel memory that a group pays for and that was allocated before the baseline: the page itself names its owner. */
-INLINE void unmatched_page(const struct page *page, u32 order, bool raw) {
-        u64 data = FIELD(raw, page, memcg_data), serial;
-        struct mp_group_counts *g;
-        struct mem_cgroup *memcg;
-        u64 entry;
-        u32 id;
-
-        if (LIKELY((data & MEMCG_DATA_FLAGS) != MEMCG_DATA_KMEM))
-                return;
-        memcg = BPF_CORE_READ((struct obj_cgroup *)(data & ~MEMCG_DATA_FLAGS), memcg);
-        id = BPF_CORE_READ(memcg, css.id);
-        serial = BPF_CORE_READ(memcg, css.serial_nr);
-        entry = css_table[id & (MP_CSS_IDS - 1)];
-        if (entry >> 16 != ((serial & MP_SERIAL_MASK) << 8 | (epoch & 0xff)) || !mp_css_group1(entry))
-                return;
-        g = group_counts_of(mp_css_group1(entry) - 1);
-        if (g)
-                g->unmatched_page_bytes += PAGE_BYTES << order;
-}
-
-INLINE void page_freed(void *ctx, u64 key, const struct page *page, u32 order, bool raw) {
-        struct mp_counts *c;
-        u64 value;
-
-        mark_served(MP_FREE_PAGE, key);
-        value = untrack(key);
-        if (LIKELY(!value)) {
-                unmatched_page(page, order, raw);
-                return;
-        }
-        c = counts_of(mp_value_slot(value));
-        if (!c)
-                return;
-        c->freed_bytes += mp_value_bytes(value);
-        c->freed_calls += mp_value_calls(value);
-        if (mp_value_extra(value))
-                c->freed_squares += sample[(mp_value_extra(value) - 1) & (MP_SAMPLES - 1)].square;
-}
-
 /* Failed allocations fire with a NULL page; the verifier asks for the check from 6.12.107 on. */
-#define ON_PAGE_ALLOC(ctx, raw)                                                                   \
-        ({                                                                                        \
-                struct page *_page = (void *)ctx[0];                                              \
-                if (_page)                                                                        \
-                        page_allocated(ctx, PAGE_KEY(raw, _page), (u32)ctx[1], (u32)ctx[2], raw); \
-                0;                                                                                \
+#define ON_PAGE_ALLOC(ctx, raw)                                                                      \
+        ({                                                                                           \
+                struct page *_page = (void *)ctx[0];                                                 \
+                if (_page)                                                                           \
+                        page_allocated(ctx, PAGE_NUMBER(raw, _page), (u32)ctx[1], (u32)ctx[2], raw); \
+                0;                                                                                   \
         })
 
-#define ON_PAGE_FREE(ctx, raw)                                                          \
-        ({                                                                              \
-                struct page *_page = (void *)ctx[0];                                    \
-                if (_page)                                                              \
-                        page_freed(ctx, PAGE_KEY(raw, _page), _page, (u32)ctx[1], raw); \
-                0;                                                                      \
+#define ON_PAGE_FREE(ctx, raw)                                                             \
+        ({                                                                                 \
+                struct page *_page = (void *)ctx[0];                                       \
+                if (_page)                                                                 \
+                        page_freed(ctx, PAGE_NUMBER(raw, _page), _page, (u32)ctx[1], raw); \
+                0;                                                                         \
         })
 
-#define ON_PAGE_FREE_IRQ(ctx, raw)                                                            \
-        ({                                                                                    \
-                struct page *_page = (void *)ctx[0];                                          \
-                _page ? freed_in_interrupt(ctx, MP_FREE_PAGE, PAGE_KEY(raw, _page), raw) : 0; \
+#define ON_PAGE_FREE_IRQ(ctx, raw)                                                                   \
+        ({                                                                                           \
+                struct page *_page = (void *)ctx[0];                                                 \
+                _page ? page_freed_in_interrupt(ctx, PAGE_NUMBER(raw, _page), (u32)ctx[1], raw) : 0; \
         })
 
 /* ---- percpu -------------------------------------------------------------------------------------------------------------- */
@@ -325,27 +276,110 @@ INLINE int on_percpu_alloc(u64 *ctx, bool raw) {
 
         if (!ptr)
                 return 0;
-        allocated(ctx, ctx[0], ptr | MP_KIND_PERCPU, bytes, MP_PERCPU, (u32)ctx[9] & gfp_account, raw);
+        allocated(ctx, ctx[0], ptr | MP_KIND_PERCPU, bytes, MP_PERCPU, (u32)ctx[9], (u32)ctx[9] & gfp_account, raw);
         return 0;
 }
 
 INLINE void percpu_freed(u64 ptr) {
         u64 value = untrack(ptr | MP_KIND_PERCPU);
-        struct mp_counts *c;
 
-        if (!value)
-                return;
-        c = counts_of(mp_value_slot(value));
-        if (!c)
-                return;
-        c->freed_bytes += mp_value_bytes(value);
-        c->freed_calls++;
+        if (value)
+                count_rare_free(mp_value_slot(value), mp_value_bytes(value), 1); /* percpu is rare enough for atomics */
 }
 
 INLINE int on_percpu_free(u64 *ctx, bool raw) {
         (void)raw;
         mark_served(MP_FREE_PERCPU, ctx[2] | MP_KIND_PERCPU);
         percpu_freed(ctx[2]);
+        return 0;
+}
+
+/* ---- kernel stacks --------------------------------------------------------------------------------------------------------
+ */
+
+/*
+ * The pages of a stack are charged after their page events and uncharged before, without an event: each task of a group counts
+ * THREAD_SIZE from its fork (charged to the parent's memcg) to its exit (where exit_task_stack_account() gives it back).
+ */
+#define TASK_KEY(raw, task) (PAGE_NUMBER(raw, task) | MP_KIND_STACK)
+
+INLINE int task_exits(u64 key) {
+        u64 value = untrack(key);
+
+        return value ? count_rare_free(mp_value_slot(value), mp_value_bytes(value), 1) : 0;
+}
+
+#define ON_NEW_TASK(ctx, raw)                                                                             \
+        ({                                                                                                \
+                struct task_struct *_task = (void *)ctx[0];                                               \
+                allocated(ctx, 1, TASK_KEY(raw, _task), thread_bytes, MP_STACKS, gfp_account, true, raw); \
+                0;                                                                                        \
+        })
+
+#define ON_TASK_EXIT(ctx, raw)                              \
+        ({                                                  \
+                struct task_struct *_task = (void *)ctx[0]; \
+                task_exits(TASK_KEY(raw, _task));           \
+        })
+
+/* ---- what the kernel itself counts per memcg ------------------------------------------------------------------------------
+ */
+
+/*
+ * Page-unit items only: items in bytes are rounded up to a page and negative ones mangled (6.18). Kernel stacks are in KiB,
+ * always whole pages.
+ */
+INLINE u32 memcg_state(u32 item) {
+        if (item == bpf_core_enum_value(enum memcg_stat_item, MEMCG_KMEM))
+                return MP_STATE_KMEM;
+        if (item == bpf_core_enum_value(enum memcg_stat_item, MEMCG_SOCK))
+                return MP_STATE_SOCK;
+        if (item == bpf_core_enum_value(enum memcg_stat_item, MEMCG_VMALLOC))
+                return MP_STATE_VMALLOC;
+        return _MP_STATES;
+}
+
+INLINE u32 node_state(u32 item) {
+        if (item == bpf_core_enum_value(enum node_stat_item, NR_ANON_MAPPED))
+                return MP_STATE_ANON;
+        if (item == bpf_core_enum_value(enum node_stat_item, NR_FILE_PAGES))
+                return MP_STATE_FILE;
+        if (item == bpf_core_enum_value(enum node_stat_item, NR_SHMEM))
+                return MP_STATE_SHMEM;
+        if (item == bpf_core_enum_value(enum node_stat_item, NR_PAGETABLE))
+                return MP_STATE_PAGETABLES;
+        if (item == bpf_core_enum_value(enum node_stat_item, NR_KERNEL_STACK_KB))
+                return MP_STATE_KERNEL_STACK;
+        return _MP_STATES;
+}
+
+INLINE int state_changed(u64 memcg, u32 state, u64 argument) {
+        struct mp_group_counts *g;
+        u32 group;
+
+        if (state >= _MP_STATES)
+                return 0;
+        group = group_of_memcg(memcg);
+        if (LIKELY(!group))
+                return 0;
+        g = group_counts_of(group);
+        if (g)
+                g->state[state & 7] += state_is_int ? (s64)(s32)argument : (s64)argument;
+        return 0;
+}
+
+/* ---- learning page_delta: these two are attached for a moment at loading --------------------------------------------------
+ */
+
+SEC("raw_tp/mm_page_alloc") int learn_page(u64 *ctx) {
+        if ((u32)bpf_get_current_pid_tgid() == learn_tid && ctx[1])
+                learned_page = ctx[0];
+        return 0;
+}
+
+SEC("raw_tp/kmalloc") int learn_kmalloc(u64 *ctx) {
+        if ((u32)bpf_get_current_pid_tgid() == learn_tid && ctx[3] > KMALLOC_MAX_CACHE && learned_page)
+                page_delta = learned_page - (ctx[1] >> 12) * STRUCT_PAGE;
         return 0;
 }
 
@@ -369,6 +403,8 @@ BOTH(kmalloc, kmalloc, on_kmalloc)
 BOTH(kmem_cache_alloc, kmem_cache_alloc, on_cache_alloc)
 BOTH(mm_page_alloc, mm_page_alloc, ON_PAGE_ALLOC)
 BOTH(percpu_alloc_percpu, percpu_alloc_percpu, on_percpu_alloc)
+BOTH(task_newtask, task_newtask, ON_NEW_TASK)
+BOTH(sched_process_exit, sched_process_exit, ON_TASK_EXIT)
 
 BOTH(kfree, kfree, on_kfree)
 BOTH(kmem_cache_free, kmem_cache_free, on_cache_free)
@@ -384,6 +420,12 @@ BOTH(kmem_cache_free_irq, kmem_cache_free, IRQ_CACHE)
 BOTH(mm_page_free_irq, mm_page_free, ON_PAGE_FREE_IRQ)
 BOTH(percpu_free_percpu_irq, percpu_free_percpu, IRQ_PERCPU)
 
+#define ON_MEMCG_STATE(ctx, raw) state_changed(ctx[0], memcg_state((u32)ctx[1]), ctx[2])
+#define ON_NODE_STATE(ctx, raw) state_changed(ctx[0], node_state((u32)ctx[1]), ctx[2])
+
+BOTH(mod_memcg_state, mod_memcg_state, ON_MEMCG_STATE)
+BOTH(mod_memcg_lruvec_state, mod_memcg_lruvec_state, ON_NODE_STATE)
+
 /* ---- a cgroup's memory css, by an iterator over one cgroup: user space sees neither css ids nor serial numbers -------------
  */
 
@@ -392,6 +434,7 @@ SEC("iter/cgroup") int identify(struct bpf_iter__cgroup *ctx) {
         struct cgroup_subsys_state *css;
         struct mp_css answer = {};
 
+        page_origin_address = (u64)&page_origin;
         if (!cgroup)
                 return 0;
         css = cgroup->subsys[bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id)];
@@ -399,6 +442,11 @@ SEC("iter/cgroup") int identify(struct bpf_iter__cgroup *ctx) {
                 answer.serial_nr = css->serial_nr;
                 answer.id = css->id;
                 answer.found = 1;
+                css = css->parent;
+                for (u32 i = 0; i < 8 && css; i++) {
+                        answer.ancestors[i] = css->id;
+                        css = css->parent;
+                }
         }
         bpf_seq_write(ctx->meta->seq, &answer, sizeof(answer));
         return 0;

@@ -9,8 +9,9 @@
 
 #include "site.bpf.h"
 
-const volatile u32 set_mask; /* sets, a power of two, minus one; written before loading */
-u64 spilled;                 /* objects in the spill now */
+const volatile u32 set_mask;    /* sets, a power of two, minus one; written before loading */
+const volatile bool count_only; /* no object table: live is unknown */
+u64 spilled;                    /* objects in the spill now */
 
 struct {
         __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -20,6 +21,17 @@ struct {
         __uint(max_entries, 1);
 } objects SEC(".maps");
 
+INLINE bool is_page(u64 key) {
+        return (key & 3) == MP_KIND_PAGE;
+}
+
+/* How many calls a page stands for: of its site in 1/256, of the totals one. The pieces of a page share one call. */
+INLINE u64 page_calls(u32 slot, u64 value) {
+        if (mp_value_extra(value) & MP_PART)
+                return 0;
+        return slot > site_mask ? 1 : mp_page_calls(mp_value_bytes(value), mp_value_order(value));
+}
+
 struct {
         __uint(type, BPF_MAP_TYPE_HASH);
         __type(key, u64);
@@ -27,26 +39,60 @@ struct {
         __uint(max_entries, 1);
 } spill SEC(".maps");
 
-INLINE void count_untracked(u32 slot, u64 bytes) {
-        struct mp_rare *r = bpf_map_lookup_elem(&rare, &slot);
+/* What of a page is counted one by one, whatever its samples stand for; nothing for anything else. */
+INLINE u32 page_totals_of(u32 slot) {
+        u64 tag = tag_of(slot);
+
+        return mp_tag_source(tag) == MP_PAGES && mp_tag_charged(tag) ? catch_all(mp_tag_group(tag), MP_PAGES, true) : slot;
+}
+
+static __noinline int count_untracked(u64 key, u64 value) {
+        u32 slot = mp_value_slot(value);
+        struct mp_rare *r = rare_of(slot);
 
         lose(MP_LOSS_OBJECTS_FULL);
         if (!r)
-                return;
-        __sync_fetch_and_add(&r->untracked_bytes, bytes);
+                return 0;
+        __sync_fetch_and_add(&r->untracked_bytes, mp_value_bytes(value));
+        __sync_fetch_and_add(&r->untracked_calls, is_page(key) ? page_calls(slot, value) : 1);
+        if (!is_page(key) || slot > site_mask || page_totals_of(slot) == slot)
+                return 0;
+        r = rare_of(page_totals_of(slot));
+        if (!r)
+                return 0;
+        __sync_fetch_and_add(&r->untracked_bytes, PAGE_BYTES << mp_value_order(value));
         __sync_fetch_and_add(&r->untracked_calls, 1);
+        return 0;
 }
 
-/* A second allocation at a tracked address: the first object's free was not seen. */
-INLINE void write_off(u64 value) {
+/* Its free was not seen: proved by a second allocation at its address, or by a look at the object. */
+static __noinline int write_off(u64 key, u64 value) {
         u32 slot = mp_value_slot(value);
-        struct mp_rare *r = bpf_map_lookup_elem(&rare, &slot);
+        struct mp_rare *r = rare_of(slot);
 
-        lose(MP_LOSS_MISSED_FREES);
         if (!r)
-                return;
+                return 0;
         __sync_fetch_and_add(&r->written_off_bytes, mp_value_bytes(value));
-        __sync_fetch_and_add(&r->written_off_calls, 1);
+        __sync_fetch_and_add(&r->written_off_calls, is_page(key) ? page_calls(slot, value) : 1);
+        if (!is_page(key) || slot > site_mask)
+                return 0;
+        __sync_fetch_and_sub(&r->squares, mp_square(mp_value_bytes(value), PAGE_BYTES << mp_value_order(value)));
+        if (page_totals_of(slot) == slot)
+                return 0;
+        r = rare_of(page_totals_of(slot));
+        if (!r)
+                return 0;
+        __sync_fetch_and_add(&r->written_off_bytes, PAGE_BYTES << mp_value_order(value));
+        __sync_fetch_and_add(&r->written_off_calls, mp_value_extra(value) & MP_PART ? 0 : 1);
+        return 0;
+}
+
+/* A second allocation at a tracked address. Objects in limbo are forgotten without a word. */
+static __noinline int replace(u64 key, u64 older) {
+        if (mp_tag_group(tag_of(mp_value_slot(older))) == MP_LIMBO)
+                return 0;
+        lose(MP_LOSS_MISSED_FREES);
+        return write_off(key, older);
 }
 
 INLINE struct mp_set *set_of(u64 key) {
@@ -73,7 +119,7 @@ static __noinline void drop_spilled(u64 key) {
         if (bpf_map_delete_elem(&spill, &key))
                 return;
         __sync_fetch_and_sub(&spilled, 1);
-        write_off(value);
+        replace(key, value);
 }
 
 INLINE void track(u64 key, u64 value) {
@@ -86,7 +132,7 @@ INLINE void track(u64 key, u64 value) {
                 u64 k = LOAD(set->way[i].key);
 
                 if (UNLIKELY(k == key)) {
-                        write_off(LOAD(set->way[i].value));
+                        replace(key, LOAD(set->way[i].value));
                         STORE(set->way[i].value, value);
                         return;
                 }
@@ -104,7 +150,7 @@ INLINE void track(u64 key, u64 value) {
                 return;
         }
         if (!spill_object(key, value))
-                count_untracked(mp_value_slot(value), mp_value_bytes(value));
+                count_untracked(key, value);
 }
 
 static __noinline u64 untrack_spilled(u64 key) {

@@ -11,31 +11,37 @@
 #include <linux/types.h>
 #endif
 
-#define MP_LAYOUT 1
+#define MP_LAYOUT 2
 
-#define MP_GROUPS 32     /* groups the tables can hold at once */
 #define MP_CSS_IDS 65536 /* css ids that the group table covers; the memory controller has at most 65535 memcgs */
 #define MP_WAYS 4        /* objects per set: 4 * 16 bytes, one cache line */
-#define MP_FRAMES 16     /* frames kept of a page allocation's stack */
-#define MP_PROBES 8      /* slots tried for a site or a stack before it counts as full */
+#define MP_FRAMES \
+        10          /* frames kept of a page allocation's stack: past the wrappers, and no more different stacks than need be */
+#define MP_PROBES 8 /* slots tried for a site or a stack before it counts as full */
 #define MP_ORDERS 11     /* page orders 0 to 10 */
 #define MP_SAMPLES 16    /* MP_ORDERS as a power of two, for the verifier */
-#define MP_CALLS_SHIFT 8 /* estimated calls are counted in 1/256 */
+#define MP_CALLS_SHIFT 8 /* calls of pages are counted in 1/256, because estimates of them are fractions */
 
 /* Who allocates: one per allocating program, because a counter has one writing program. */
-enum mp_source { MP_KMALLOC, MP_CACHE, MP_PAGES, MP_USER, MP_PERCPU, _MP_SOURCES };
+enum mp_source { MP_KMALLOC, MP_CACHE, MP_PAGES, MP_USER, MP_PERCPU, MP_STACKS, MP_BULK, _MP_SOURCES };
 
 enum mp_free_hook { MP_FREE_KFREE, MP_FREE_CACHE, MP_FREE_PAGE, MP_FREE_PERCPU, _MP_FREE_HOOKS };
 
 /* Objects of different kinds never share a key: the low bits of an (at least 4-aligned) address carry the kind. */
-enum mp_kind { MP_KIND_SLAB, MP_KIND_PAGE, MP_KIND_PERCPU };
+enum mp_kind { MP_KIND_SLAB, MP_KIND_PAGE, MP_KIND_PERCPU, MP_KIND_STACK };
+
+/* So many owners must have been read off objects, and all right, before objects are believed. */
+#define MP_VERIFIED_ENOUGH 16
+
+/* Group 0 is nobody's: objects that interrupts allocated and that may be charged to somebody later (limbo). */
+#define MP_LIMBO 0
 
 /*
- * A site's slot is its index in the site table; behind those come MP_CATCH_ALL more, one per (group, source, charged): what
- * finds no room in the site or stack table is booked there, so totals stay exact when names run out.
+ * A site's slot is its index in the site table; behind those come the catch-alls, 16 a group: what finds no room in the site or
+ * stack table is booked there, so totals stay exact when names run out. They have the shared counters only (mp_rare).
  */
-#define MP_CATCH_ALL (MP_GROUPS * 16)
-#define mp_catch_all(group, source, charged) ((group)*16 + (source)*2 + (charged))
+#define MP_CATCH_ALLS 16
+#define mp_catch_all(group, source, charged) ((group)*MP_CATCH_ALLS + (source)*2 + (charged))
 
 /* One object: key 0 is free, MP_BUSY is being written. */
 #define MP_BUSY (~0ULL)
@@ -49,23 +55,36 @@ struct mp_set {
         struct mp_object way[MP_WAYS];
 };
 
-/* value = bytes (32 bits), slot (24 bits), extra (8 bits: the order of a sampled user page) */
+/*
+ * value = bytes (32 bits), slot (24 bits), extra (8 bits). Of a page, bytes is its weight (what a sampled page stands for; its
+ * size when it was not sampled) and extra its order and flags; of anything else extra is a generation, so that an entry that
+ * was replaced meanwhile can be told from the one that was looked at.
+ */
 #define mp_value(bytes, slot, extra) ((__u64)(__u32)(bytes) | (__u64)(slot) << 32 | (__u64)(extra) << 56)
 #define mp_value_bytes(v) ((__u32)(v))
 #define mp_value_slot(v) ((__u32)((v) >> 32) & 0xffffff)
 #define mp_value_extra(v) ((__u32)((v) >> 56))
+#define mp_value_order(v) (mp_value_extra(v) & 15)
+#define MP_PART 0x10       /* a piece of a page that was split: its call is counted with the piece that holds the head */
+#define MP_SPLITTABLE 0x20 /* a page that may be freed in parts */
+#define MP_LATE 0x80       /* an object in limbo; of anything else the lower seven bits are the generation */
+#define MP_GENERATION 0x7f
 
 /*
- * A site: `id` is the return address of the allocation, or for pages 1 + index in the stack table. The index of the site is
- * its slot. tag 0 is free, MP_BUSY is being written.
+ * A site: `id` is the return address of the allocation, or for pages 1 + index in the stack table, or 1 for kernel stacks. The
+ * index of the site is its slot. tag 0 is free, MP_BUSY is being written.
  */
 struct mp_site {
         __u64 id;
         __u64 tag; /* mp_tag() */
+        __u64 gfp; /* all flags that were asked with */
 };
 
-#define mp_tag(group, source, charged) ((__u64)(group) << 16 | (__u64)(source) << 8 | (__u64)(charged) << 1 | 1)
-#define mp_tag_group(t) ((__u32)((t) >> 16))
+/* node1: NUMA node + 1, 0 when the group does not ask for nodes */
+#define mp_tag(group, source, charged, node1) \
+        ((__u64)(group) << 32 | (__u64)(node1) << 16 | (__u64)(source) << 8 | (__u64)(charged) << 1 | 1)
+#define mp_tag_group(t) ((__u32)((t) >> 32))
+#define mp_tag_node1(t) ((__u32)((t) >> 16) & 0xffff)
 #define mp_tag_source(t) ((__u32)((t) >> 8) & 0xff)
 #define mp_tag_charged(t) ((__u32)((t) >> 1) & 1)
 
@@ -88,26 +107,44 @@ struct mp_counts {
                         __u64 cache_freed_bytes, cache_freed_calls; /* by kmem_cache_free */
                 };
                 struct {
-                        __u64 allocated_squares, freed_squares; /* MP_USER: sum of mp_sample.square */
+                        __u64 allocated_squares, freed_squares; /* pages: sums of mp_square() */
                 };
         };
         __u64 pad[2];
 };
 
-/* Rare, written by any program on any CPU: atomics on one shared line per slot. */
+/* Rare, written by any program on any CPU and by user space: atomics on one shared line per slot. */
 struct mp_rare {
+        __u64 allocated_bytes, allocated_calls; /* late charges, catch-alls, what a folded group had counted */
+        __u64 freed_bytes, freed_calls;         /* by the second programs of the free hooks, and for the three above */
         __u64 written_off_bytes, written_off_calls;
         __u64 untracked_bytes, untracked_calls;
-        __u64 freed_bytes, freed_calls; /* by the second programs of the free hooks */
+        __u64 squares;     /* added to allocated_squares - freed_squares */
+        __u64 swept_calls; /* of those written off, by a look at the object */
 };
 
-/* Per group and CPU, one writing program each. */
+/* Per group and CPU: one cache line per writing program, two lines in all. */
 struct mp_group_counts {
-        __u64 irq_bytes[_MP_SOURCES];
-        __u64 unmatched_cache_bytes; /* by kmem_cache_free */
-        __u64 unmatched_kfree_bytes; /* by kfree */
-        __u64 unmatched_page_bytes;  /* by mm_page_free */
-        __u64 pad[8];
+        /* by mm_page_alloc and mm_page_free: charged kernel pages, each one */
+        __u64 pages_bytes, pages_calls;
+        __u64 pages_freed_bytes, pages_freed_calls;
+        __u64 irq_bytes, kthread_bytes; /* atomic: several programs */
+        __u64 unmatched_bytes;          /* atomic */
+        __u64 pages_seen;               /* by mm_page_alloc: the first ones are all sampled */
+        __s64 state[8];                 /* enum mp_state; one program each */
+};
+
+/* What the kernel's own tracepoints tell of a memcg, in pages. */
+enum mp_state {
+        MP_STATE_KMEM,
+        MP_STATE_SOCK,
+        MP_STATE_VMALLOC,
+        MP_STATE_ANON,
+        MP_STATE_FILE,
+        MP_STATE_SHMEM,
+        MP_STATE_PAGETABLES,
+        MP_STATE_KERNEL_STACK,
+        _MP_STATES
 };
 
 /* What is going on on a CPU: one cache line. */
@@ -121,10 +158,23 @@ struct mp_cpu {
 struct mp_sample {
         __u32 threshold; /* p * 2^32 */
         __u32 weight;    /* bytes / p */
-        __u32 calls;     /* 1 / p in 1/256 */
-        __u32 pad;
-        __u64 square; /* weight^2 * (1 - p), in pages^2 */
 };
+
+/* How a group wants to be counted. */
+struct mp_group {
+        struct mp_sample kernel[MP_SAMPLES], user[MP_SAMPLES];
+        __u32 ancestors[8]; /* css ids above its own: who pays for what is left when it is gone; 0: none */
+        __u64 first;        /* so many kernel pages are sampled on each CPU before the odds begin to count */
+        __u64 flags;
+};
+
+#define MP_GROUP_NUMA 1  /* rows by node */
+#define MP_GROUP_ENDED 2 /* its cgroup may be gone: what it is charged for is the parent's by then */
+
+/* A sampled page's share of the variance of an estimate, in pages^2: w^2 (1 - p) with p = bytes / w. */
+#define mp_square(weight, bytes) ((((__u64)(weight) >> 6) * (((__u64)(weight) - (bytes)) >> 6)) >> 12)
+/* ... and how many calls it stands for, in 1/256. */
+#define mp_page_calls(weight, order) ((__u64)(weight) >> (4 + (order)))
 
 enum mp_loss {
         MP_LOSS_OBJECTS_FULL,
@@ -135,6 +185,7 @@ enum mp_loss {
         MP_LOSS_GROUP_LOOKUPS,
         MP_LOSS_MISSED_FREES,
         MP_LOSS_UNSIZED_FREES,
+        MP_LOSS_CHARGES,
         _MP_LOSSES
 };
 
@@ -143,9 +194,21 @@ struct mp_css {
         __u64 serial_nr;
         __u32 id;
         __u32 found;
+        __u32 ancestors[8];
 };
 
-/* css_table and root_table: serial number (40 bits), epoch (8 bits; css_table only), group + 1 (16 bits; 0: no member). */
-#define MP_SERIAL_MASK ((1ULL << 40) - 1)
-#define mp_css_entry(serial, epoch, group1) (((__u64)(serial)&MP_SERIAL_MASK) << 24 | ((__u64)(epoch)&0xff) << 16 | (group1))
-#define mp_css_group1(e) ((__u32)(e)&0xffff)
+/* css_table and root_table: serial number (28 bits), epoch (20 bits; css_table only), group (16 bits; 0: no member). */
+#define MP_SERIAL_BITS 28
+#define MP_EPOCH_BITS 20
+#define MP_SERIAL_MASK ((1ULL << MP_SERIAL_BITS) - 1)
+#define MP_EPOCH_MASK ((1ULL << MP_EPOCH_BITS) - 1)
+#define mp_css_key(serial, epoch) (((__u64)(serial)&MP_SERIAL_MASK) << MP_EPOCH_BITS | ((__u64)(epoch)&MP_EPOCH_MASK))
+#define mp_css_entry(serial, epoch, group) (mp_css_key(serial, epoch) << 16 | (group))
+#define mp_css_group(e) ((__u32)(e)&0xffff)
+
+/* The sweep: what it is told and what it answers. */
+struct mp_sweep {
+        __u32 first, sets;            /* of the object table */
+        __u64 spill_key, spill_value; /* sets 0: this one object, and `dropped` says whether it is gone */
+        __u64 checked, dropped, late;
+};

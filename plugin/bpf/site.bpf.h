@@ -12,6 +12,9 @@
 /* Sizes of the tables, powers of two minus one; written before loading. */
 const volatile u32 site_mask;
 const volatile u32 stack_mask;
+const volatile u32 group_max; /* groups, any number; the first is MP_LIMBO */
+
+u64 sites_made; /* ever; user space keeps lists of slots while it stands still */
 
 struct {
         __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -56,24 +59,59 @@ struct {
         __uint(max_entries, 1);
 } group_counts SEC(".maps");
 
+/* A site's counters on this CPU; NULL for a catch-all, which has the shared ones only. */
 INLINE struct mp_counts *counts_of(u32 slot) {
-        u32 index = bpf_get_smp_processor_id() * (site_mask + 1 + MP_CATCH_ALL) + slot;
+        u32 index = bpf_get_smp_processor_id() * (site_mask + 1) + slot;
 
-        return bpf_map_lookup_elem(&counts, &index);
+        return slot <= site_mask ? bpf_map_lookup_elem(&counts, &index) : NULL;
+}
+
+INLINE struct mp_rare *rare_of(u32 slot) {
+        return bpf_map_lookup_elem(&rare, &slot);
 }
 
 INLINE struct mp_group_counts *group_counts_of(u32 group) {
-        u32 index = bpf_get_smp_processor_id() * MP_GROUPS + group;
+        u32 index = bpf_get_smp_processor_id() * group_max + group;
 
         return bpf_map_lookup_elem(&group_counts, &index);
 }
 
-INLINE u32 catch_all(u64 tag) {
-        return site_mask + 1 + mp_catch_all(mp_tag_group(tag), mp_tag_source(tag), mp_tag_charged(tag));
+INLINE u32 catch_all(u32 group, u32 source, bool charged) {
+        return site_mask + 1 + mp_catch_all(group, source, charged);
+}
+
+/* The tag of a slot's site; of a catch-all, one with as much as its place tells. */
+INLINE u64 tag_of(u32 slot) {
+        struct mp_site *site = bpf_map_lookup_elem(&sites, &slot);
+        u32 place = slot - site_mask - 1;
+
+        return site ? LOAD(site->tag) : mp_tag(place / MP_CATCH_ALLS, place % MP_CATCH_ALLS / 2, place & 1, 0);
+}
+
+static __noinline int count_rare_allocation(u32 slot, u64 bytes, u64 calls) {
+        struct mp_rare *r = rare_of(slot);
+
+        if (!r)
+                return 0;
+        __sync_fetch_and_add(&r->allocated_bytes, bytes);
+        __sync_fetch_and_add(&r->allocated_calls, calls);
+        return 0;
+}
+
+static __noinline int count_rare_free(u32 slot, u64 bytes, u64 calls) {
+        struct mp_rare *r = rare_of(slot);
+
+        if (!r)
+                return 0;
+        __sync_fetch_and_add(&r->freed_bytes, bytes);
+        __sync_fetch_and_add(&r->freed_calls, calls);
+        return 0;
 }
 
 /* Makes a site, or finds it away from its first place; the catch-all when there is no room near it. */
-static __noinline u32 slot_made(u64 id, u64 tag, u64 at) {
+static __noinline u32 slot_made(u64 id, u64 tag, u64 gfp) {
+        u64 at = mix(id + (tag << 40) + (tag >> 8));
+
         for (u32 i = 0; i < MP_PROBES; i++) {
                 u32 index = (at + i) & site_mask;
                 struct mp_site *site = bpf_map_lookup_elem(&sites, &index);
@@ -82,36 +120,46 @@ static __noinline u32 slot_made(u64 id, u64 tag, u64 at) {
                 if (!site)
                         break;
                 found = LOAD(site->tag);
-                if (found == tag && LOAD(site->id) == id)
+                if (found == tag && LOAD(site->id) == id) {
+                        if (gfp & ~LOAD(site->gfp))
+                                __sync_fetch_and_or(&site->gfp, gfp);
                         return index;
+                }
                 /* Two CPUs may make the same site in two slots; user space adds them up. */
                 if (!found && __sync_val_compare_and_swap(&site->tag, 0, MP_BUSY) == 0) {
                         STORE(site->id, id);
+                        STORE(site->gfp, gfp);
                         STORE(site->tag, tag);
+                        __sync_fetch_and_add(&sites_made, 1);
                         return index;
                 }
         }
         lose(MP_LOSS_SITES_FULL);
-        return catch_all(tag);
+        return catch_all(mp_tag_group(tag), mp_tag_source(tag), mp_tag_charged(tag));
 }
 
-INLINE u32 slot_of(u64 id, u32 group, u32 source, u32 charged) {
-        u64 tag = mp_tag(group, source, charged), at = mix(id + (tag << 40));
-        u32 index = at & site_mask;
+INLINE u32 slot_of(u64 id, u64 tag, u32 gfp) {
+        u32 index = mix(id + (tag << 40) + (tag >> 8)) & site_mask;
         struct mp_site *site = bpf_map_lookup_elem(&sites, &index);
 
-        if (LIKELY(site && LOAD(site->tag) == tag && LOAD(site->id) == id))
+        if (LIKELY(site && LOAD(site->tag) == tag && LOAD(site->id) == id && !(gfp & ~LOAD(site->gfp))))
                 return index;
-        return slot_made(id, tag, at);
+        return slot_made(id, tag, gfp);
 }
 
-INLINE void count_allocation(u32 slot, u64 bytes, u64 calls) {
+/* Returns how many allocations this CPU has counted there before: a cheap number that changes. */
+INLINE u64 count_allocation(u32 slot, u64 bytes, u64 calls) {
         struct mp_counts *c = counts_of(slot);
+        u64 before;
 
-        if (!c)
-                return;
+        if (UNLIKELY(!c)) {
+                count_rare_allocation(slot, bytes, calls);
+                return 1;
+        }
+        before = c->allocated_calls;
         c->allocated_bytes += bytes;
-        c->allocated_calls += calls;
+        c->allocated_calls = before + calls;
+        return before;
 }
 
 INLINE u64 hash_frames(const u64 *frames, u32 n) {

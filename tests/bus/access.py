@@ -198,11 +198,12 @@ def command_line(t):
     for arguments in (["--help"], ["-h"]):
         done = run(program + arguments)
         equal((done.returncode, done.stderr), (0, ""), f"{arguments}")
-        for option in ("--bus", "--state-dir", "--settle-ms", "--help", "--version"):
+        for option in ("--bus", "--state-dir", "--settle-ms", "--groups-max", "--help", "--version"):
             check(option in done.stdout, f"the help lacks {option}")
         check(max(map(len, done.stdout.splitlines())) <= 80, "the help is wider than 80 columns")
     check(re.fullmatch(r"memcgprof \d+\.\d+\.\d+\n", run(program + ["--version"]).stdout), "version")
-    for arguments in (["--nonsense"], ["argument"], ["--bus"], ["--settle-ms=soon"], ["--settle-ms=-1"], ["--settle-ms=99999999999"]):
+    for arguments in (["--nonsense"], ["argument"], ["--bus"], ["--settle-ms=soon"], ["--settle-ms=-1"], ["--settle-ms=99999999999"],
+                      ["--groups-max=0"], ["--groups-max=-1"], ["--groups-max=many"], ["--groups-max=16385"]):
         done = run(program + arguments)
         equal((done.returncode, done.stdout), (2, ""), f"{arguments}")
         check(done.stderr, f"{arguments}: nothing is said")

@@ -6,14 +6,21 @@
 #include "fake-tracker.h"
 #include "text.h"
 
-#define GROUPS_MAX 4
 #define SCRIPT_BYTES_MAX (16u << 20)
 
 struct fake_tracker {
         struct tracker base;
         const char *script;
         FILE *log;
-        bool used[GROUPS_MAX];
+        uint64_t moment;
+        struct group {
+                bool used;
+                uint64_t born;
+                bool renewed;                 /* counts no allocations any more */
+                struct tracker_sample before; /* what older groups of the cgroup had counted when this one began */
+                struct tracker_sample after;  /* what there was when it was renewed */
+        } * groups;
+        unsigned n_groups; /* as many as the options say */
 };
 
 static struct fake_tracker *of(struct tracker *t) {
@@ -127,8 +134,8 @@ static struct tracker_counts pages_of(const json_t *script, const struct tracker
         return c;
 }
 
-static int fake_read(struct tracker *t, unsigned group, struct tracker_sample *ret) {
-        json_t *script = load(of(t));
+static int read_script(struct fake_tracker *f, struct tracker_sample *ret) {
+        json_t *script = load(f);
         struct tracker_sample sample = {0};
         int r = -(int)number(script, "read_error", 0);
 
@@ -152,38 +159,121 @@ static int fake_read(struct tracker *t, unsigned group, struct tracker_sample *r
         return 0;
 }
 
+static struct tracker_counts *counts_of(const struct tracker_sample *sample, const struct tracker_row *like) {
+        for (size_t i = 0; i < sample->n_rows; i++) {
+                struct tracker_row *row = &sample->rows[i];
+
+                if (row->type == like->type && row->charged == like->charged && row->frames[0] == like->frames[0])
+                        return &row->counts;
+        }
+        return NULL;
+}
+
+static int64_t at_most(int64_t n, int64_t most) {
+        return n < most ? n : most;
+}
+
+/* A cgroup's memory is freed in the order in which it was allocated: what earlier groups counted goes first. */
+static void divide(const struct group *g, struct tracker_row *row) {
+        const struct tracker_counts *before = counts_of(&g->before, row), *after = counts_of(&g->after, row);
+        struct tracker_counts *c = &row->counts;
+
+        if (g->renewed) {
+                c->allocated_bytes = after ? after->allocated_bytes : 0;
+                c->allocated_calls = after ? after->allocated_calls : 0;
+                c->freed_bytes = at_most(c->freed_bytes, c->allocated_bytes);
+                c->freed_calls = at_most(c->freed_calls, c->allocated_calls);
+        }
+        if (before) {
+                c->freed_bytes -= at_most(c->freed_bytes, before->allocated_bytes);
+                c->freed_calls -= at_most(c->freed_calls, before->allocated_calls);
+                c->allocated_bytes -= before->allocated_bytes;
+                c->allocated_calls -= before->allocated_calls;
+        }
+}
+
+static int fake_read(struct tracker *t, unsigned group, struct tracker_sample *ret) {
+        const struct group *g = &of(t)->groups[group];
+        int r = read_script(of(t), ret);
+
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < ret->n_rows; i++)
+                divide(g, &ret->rows[i]);
+        for (enum loss l = 0; l < _LOSS_MAX; l++)
+                ret->lost[l] -= g->before.lost[l];
+        return 0;
+}
+
+/* n_groups: none. */
+static unsigned free_group(const struct fake_tracker *f) {
+        unsigned i = 0;
+
+        while (i < f->n_groups && f->groups[i].used)
+                i++;
+        return i;
+}
+
+static void take_group(struct fake_tracker *f, unsigned i, unsigned *ret_group) {
+        f->groups[i].used = true;
+        f->groups[i].born = ++f->moment;
+        *ret_group = i;
+}
+
 static int fake_begin(
         struct tracker *t, const struct cgroup *cgroup, const struct tracker_wish *wish, unsigned *ret_group, char **reterr) {
         struct fake_tracker *f = of(t);
         json_t *script = load(f);
         int r = -(int)number(script, "begin_error", 0);
+        unsigned i;
 
         json_decref(script);
         if (r < 0)
                 return fail(reterr, r, "The script says so.");
-        for (unsigned i = 0; i < GROUPS_MAX; i++) {
-                if (f->used[i])
-                        continue;
-                f->used[i] = true;
-                *ret_group = i;
-                (void)fprintf(f->log, "begin %u %s\n", i, cgroup->path);
-                return 0;
-        }
-        return fail(reterr, -ENOSPC, "No free group.");
+        i = free_group(f);
+        if (i == f->n_groups)
+                return fail(reterr, -ENOSPC, "No free group.");
+        take_group(f, i, ret_group);
+        (void)fprintf(f->log, "begin %u %s", i, cgroup->path);
+        if (wish->page_sample)
+                (void)fprintf(f->log, " page_sample=%llu", (unsigned long long)wish->page_sample);
+        (void)fprintf(f->log, "%s\n", wish->numa ? " numa" : "");
+        return 0;
 }
 
 static int fake_renew(struct tracker *t, unsigned group, unsigned *ret_group, char **reterr) {
-        (void)fprintf(of(t)->log, "renew %u\n", group);
-        for (unsigned i = 0; i < GROUPS_MAX; i++)
-                if (!of(t)->used[i]) {
-                        of(t)->used[i] = true;
-                        *ret_group = i;
-                        return 0;
-                }
-        return fail(reterr, -ENOSPC, "No free group.");
+        struct fake_tracker *f = of(t);
+        unsigned i = free_group(f);
+        int r;
+
+        if (i == f->n_groups)
+                return fail(reterr, -ENOSPC, "No free group.");
+        r = read_script(f, &f->groups[i].before);
+        if (r >= 0)
+                r = read_script(f, &f->groups[group].after);
+        if (r < 0)
+                return fail(reterr, r, "The script cannot be read.");
+        f->groups[group].renewed = true;
+        take_group(f, i, ret_group);
+        (void)fprintf(f->log, "renew %u %u\n", group, i);
+        return 0;
 }
 
+/* Puts two stretches of time together that followed each other. */
 static int fake_fold(struct tracker *t, unsigned from, unsigned to) {
+        struct group *f = &of(t)->groups[from], *g = &of(t)->groups[to];
+        struct tracker_sample sample;
+
+        if (f->born < g->born) {
+                sample = g->before;
+                g->before = f->before;
+                f->before = sample;
+        } else {
+                sample = g->after;
+                g->after = f->after;
+                f->after = sample;
+                g->renewed = f->renewed;
+        }
         (void)fprintf(of(t)->log, "fold %u %u\n", from, to);
         return 0;
 }
@@ -197,12 +287,18 @@ static int fake_sweep(struct tracker *t, struct tracker_sweep *ret) {
 }
 
 static const struct tracker_ability *fake_abilities(struct tracker *t, size_t *ret_n) {
-        *ret_n = 0;
-        return NULL;
+        static const struct tracker_ability ability = {.name = "fake_ability", .reason = "this is a script"};
+
+        *ret_n = 1;
+        return &ability;
 }
 
 static void fake_end(struct tracker *t, unsigned group) {
-        of(t)->used[group] = false;
+        struct group *g = &of(t)->groups[group];
+
+        tracker_sample_done(&g->before);
+        tracker_sample_done(&g->after);
+        *g = (struct group){};
         (void)fprintf(of(t)->log, "end %u\n", group);
 }
 
@@ -217,9 +313,19 @@ static uint64_t fake_footprint(struct tracker *t) {
 static struct tracker *fake_free(struct tracker *t) {
         struct fake_tracker *f = of(t);
 
+        for (unsigned i = 0; i < f->n_groups; i++) {
+                tracker_sample_done(&f->groups[i].before);
+                tracker_sample_done(&f->groups[i].after);
+        }
         (void)fprintf(f->log, "free\n");
         (void)fclose(f->log);
+        free(f->groups);
         free(f);
+        return NULL;
+}
+
+static const char *const *fake_hooks(struct tracker *t, size_t *ret_n) {
+        *ret_n = 0;
         return NULL;
 }
 
@@ -235,10 +341,11 @@ static const struct tracker_ops fake_ops = {
         .sweep = fake_sweep,
         .clean = fake_clean,
         .footprint = fake_footprint,
+        .hooks = fake_hooks,
         .abilities = fake_abilities,
 };
 
-int fake_tracker_new(const char *script, struct tracker **ret, char **reterr) {
+int fake_tracker_new(const char *script, const struct tracker_options *options, struct tracker **ret, char **reterr) {
         _cleanup_free_ char *log = format("%s.log", script);
         struct fake_tracker *f = calloc(1, sizeof(*f));
         json_t *members;
@@ -256,8 +363,11 @@ int fake_tracker_new(const char *script, struct tracker **ret, char **reterr) {
                 free(f);
                 return fail(reterr, r, "The script says that there is no tracker.");
         }
-        f->log = fopen(log, "ae");
+        f->n_groups = options->groups;
+        f->groups = calloc(f->n_groups, sizeof(*f->groups));
+        f->log = f->groups ? fopen(log, "ae") : NULL;
         if (!f->log) {
+                free(f->groups);
                 free(f);
                 return fail(reterr, -errno, "Cannot write %s.", log);
         }

@@ -11,7 +11,8 @@ import subprocess
 import dbus
 import dbus.bus
 
-from bus import MANAGER, NAME, PATH, PROFILE
+import bus as harness
+from bus import MANAGER, NAME, PATH, PROFILE, Signals
 from container import memory_cgroup, memory_hierarchy
 from daemon import Daemon
 from proc import built, eventually, need_root
@@ -83,7 +84,7 @@ class Fake(Daemon):
     def counting(self):
         """How many groups count now."""
         lines = self.tracked()
-        return sum(line.startswith("begin") for line in lines) - sum(line.startswith("end") for line in lines)
+        return sum(line.startswith(("begin", "renew")) for line in lines) - sum(line.startswith("end") for line in lines)
 
     def wait_counting(self, n):
         """Groups that are over are ended when the daemon has nothing else to do."""
@@ -212,6 +213,35 @@ def refused(error, words, function, *arguments, **keywords):
         check("\n" not in message and len(message) <= 1100, f"not one bounded line: {message!r}")
         return message
     raise Failure(f"no error, wanted {error}")
+
+
+class Changes(Signals):
+    """PropertiesChanged of all objects."""
+
+    def __init__(self, bus):
+        super().__init__(bus, "PropertiesChanged")
+
+    def __enter__(self):
+        # The harness matches the manager's own interface; the standard one has the same form.
+        interface, harness.MANAGER = harness.MANAGER, PROPERTIES
+        try:
+            return super().__enter__()
+        finally:
+            harness.MANAGER = interface
+
+    def next(self, seconds=10):
+        """(path, {property: value}) of the next one."""
+        while True:
+            message = json.loads(self._read_until(self.process.stdout, b"\n", seconds))
+            if message.get("member") != self.member:
+                continue
+            _, changed, invalidated = message["payload"]["data"]
+            equal(invalidated, [], "invalidated")
+            return message["path"], {k: v["data"] for k, v in changed.items()}
+
+    def expect(self, *wanted):
+        for path, values in wanted:
+            equal(self.next(), (path, values), "PropertiesChanged")
 
 
 def sleeper():

@@ -324,7 +324,7 @@ def stopped_by_an_operator(t):
 def replaced_before_settling(t):
     """An ended profile that has to go before its settle time is over leaves its report all the same."""
     a, b = new_id(), new_id()
-    with Bus() as bus, Fake(bus, settle_ms=60000) as daemon, Client(bus) as client, Signals(bus, "ProfileFinished") as finished:
+    with Bus() as bus, Fake(bus, "--groups-max=1", settle_ms=60000) as daemon, Client(bus) as client, Signals(bus, "ProfileFinished") as finished:
         other = type("", (), {"bus": bus, "daemon": daemon, "client": client})
         with container_group(a) as first, container_group(b) as second:
             path, _ = register(other, a, first.pid)
@@ -356,22 +356,22 @@ def send(t, member, signature, *arguments):
 
 
 def without_idle_moments(t):
-    """More groups in a row than the tracker holds, none of which is ended before the next one begins."""
-    begun = sum(line.startswith("begin") for line in t.daemon.tracked())
-    with contextlib.ExitStack() as stack:
+    """More groups in a row than there may be, none of which the tracker has ended before the next one begins."""
+    with Bus() as bus, Fake(bus, "--groups-max=4", settle_ms=60000) as daemon, Client(bus) as client, contextlib.ExitStack() as stack:
+        other = type("", (), {"client": client})
         groups = [stack.enter_context(Group(processes=0)) for _ in range(12)]
-        t.daemon.freeze()
+        daemon.freeze()
         try:
             for g in groups:
-                send(t, "RegisterContainer", "sa{sv}", "x" + str(g.id), {"cgroup": g.path})
-                send(t, "ContainerStopped", "sa{sv}", "x" + str(g.id), dbus.Dictionary(signature="sv"))
-            t.client.connection.flush()
+                send(other, "RegisterContainer", "sa{sv}", "x" + str(g.id), {"cgroup": g.path})
+                send(other, "ContainerStopped", "sa{sv}", "x" + str(g.id), dbus.Dictionary(signature="sv"))
+            client.connection.flush()
         finally:
-            t.daemon.thaw()
-        equal(t.client.paths(), ["/org/memcgprof1/container/x" + str(groups[-1].id)], "profiles")
-        lines = [line for line in t.daemon.tracked() if line.startswith("begin")][begun:]
+            daemon.thaw()
+        equal(client.paths(), [f"/org/memcgprof1/container/x{g.id}" for g in groups[-4:]], "what ended first made room")
+        lines = [line for line in daemon.tracked() if line.startswith("begin")]
         equal([line.split(" ", 2)[2] for line in lines], [g.path for g in groups], "all of them were measured")
-        eventually(lambda: len(t.daemon.reports()) == 12, 10, "a report of each")
+        eventually(lambda: len(daemon.reports()) == 8, 10, "a report of each that made room")
 
 
 def again_at_once(t):

@@ -11,7 +11,7 @@ from proc import run, stop
 from tap import Failure, check, equal, main
 from validate import validated
 
-from fake import (ERROR, INVALID, PROPERTIES, ROWS, Client, Fake, Group, container_group, new_id, refused, sleeper)
+from fake import ERROR, INVALID, ROWS, Changes, Client, Fake, Group, container_group, new_id, refused, sleeper
 
 
 def started(t, target, **options):
@@ -63,29 +63,17 @@ def dbus_label(text):
                    for i, c in enumerate(text)) or "_"
 
 
-def busy_names_the_holder(t):
-    with Group() as a, Group() as b:
-        path = started(t, f"cgroup:{a.path}")
-        refused(ERROR + "Busy", [f"cgroup:{a.path}"[:100]], t.client.manager, "StartProfile", f"cgroup:{b.path}")
-        equal(t.client.paths(), [path], "the holder is untouched")
-        t.daemon.wait_counting(1)
-        a.remove()
-        t.wait_state(path, "ended")
-        other = started(t, f"cgroup:{b.path}")
-        equal(t.client.paths(), [other], "an ended profile gives way")
-        t.client.manager("StopProfile", dbus.ObjectPath(other))
-
-
 def spec_words(t):
     with Group() as g:
         target = f"cgroup:{g.path}"
         for bad, word in (("sometimes", "sometimes"), ("auto,stack", "stack"), ("auto,sample=lots", "sample"), ("", ""), ("auto," * 100, "256"),
                           ("off", "off")):
             refused(ERROR + "BadSpec", [word], t.client.manager, "StartProfile", target, options={"spec": bad})
-        for word in ("multi", "stacks", "stacks=all", "numa", "sample=1M"):
-            spec = word if word == "multi" else f"auto,{word}"
-            refused(ERROR + "NotSupported", [word.split("=")[0]], t.client.manager, "StartProfile", target, options={"spec": f"{spec},required"})
+        for word in ("stacks", "stacks=all"):
+            refused(ERROR + "NotSupported", [word], t.client.manager, "StartProfile", target, options={"spec": f"auto,{word},required"})
         equal(t.client.paths(), [], "nothing began")
+        for spec in ("multi,required", "auto,numa,sample=1M,required"):
+            t.client.manager("StopProfile", dbus.ObjectPath(started(t, target, spec=spec)))
         path = started(t, target, spec="single,required")
         started(t, target, spec="auto,stacks")
         document = validated(t.client.profile(path, "GetSummary"), "memcgprof.summary")
@@ -103,7 +91,7 @@ def wrong_targets(t):
     for method in ("StartProfile", "GetProfile"):
         for target in ("", "nonsense", "container:", "cgroup:", "pid:", "Container:x", "/path"):
             refused(INVALID, ["container:ID"], manager, method, target)
-        for target, word in (("unit:ssh.service", "unit"), ("host", "host")):
+        for target, word in (("unit:ssh.service", "unit"),):
             refused(ERROR + "NotSupported", [word], manager, method, target)
         for target in ("cgroup:/", "cgroup:///", f"cgroup:{Group().mount}", f"cgroup:{Group().mount}/"):
             refused(ERROR + "NotSupported", ["host"], manager, method, target)
@@ -128,7 +116,7 @@ def wrong_targets(t):
 
 def tracker_failures(t):
     with Group() as g:
-        for error, name in ((28, "org.freedesktop.DBus.Error"), (19, ERROR + "Gone"), (95, ERROR + "NotSupported")):
+        for error, name in ((28, ERROR + "Limit"), (19, ERROR + "Gone"), (95, ERROR + "NotSupported")):
             t.daemon.write(begin_error=error)
             try:
                 t.client.manager("StartProfile", f"cgroup:{g.path}")
@@ -209,6 +197,17 @@ def properties(t):
 def describe_support(t):
     document = validated(t.client.manager("DescribeSupport"), "memcgprof.support")
     check(len(document["items"]) > 3 and all(item["reason"] for item in document["items"]), "items without a reason")
+    items = {item["name"]: (item["available"], item["reason"]) for item in document["items"]}
+    equal(items["multi"][0], True, "several groups at once")
+    equal(items["fake_ability"], (False, "this is a script"), "what the tracker says of itself")
+    memory = document["memory"]
+    check({2, 64, 256} <= {entry["cpus"] for entry in memory}, f"sizes of machines: {memory}")
+    here = os.sysconf("SC_NPROCESSORS_CONF")
+    equal([entry["cpus"] for entry in memory if entry["here"]], [here], "this machine")
+    equal(sorted(entry["cpus"] for entry in memory), [entry["cpus"] for entry in memory], "order")
+    check(all(entry["total_bytes"] > entry["groups"] * entry["bytes_per_group"] > 0 for entry in memory), f"figures: {memory}")
+    # A profile takes a second group when one above it begins.
+    equal({entry["groups"] for entry in memory}, {2048}, "groups")
 
 
 def no_tracker(t):
@@ -218,7 +217,9 @@ def no_tracker(t):
         t.daemon.write(new_error=95)
         t.daemon.start()
         equal(str(t.client.get(PATH, MANAGER, "Backend")), "none", "Backend")
-        validated(t.client.manager("DescribeSupport"), "memcgprof.support")
+        document = validated(t.client.manager("DescribeSupport"), "memcgprof.support")
+        engine, = [item for item in document["items"] if item["name"] == "engine"]
+        check(not engine["available"] and "no tracker" in engine["reason"], f"{engine}")
         with Group() as g:
             refused(ERROR + "NotSupported", ["DescribeSupport", "no tracker"], t.client.manager, "StartProfile", f"cgroup:{g.path}")
             refused(ERROR + "NotSupported", ["DescribeSupport"], t.client.manager, "RegisterContainer", os.path.basename(g.path),
@@ -240,50 +241,25 @@ def no_tracker(t):
     t.daemon.start()
 
 
-class Changes:
-    """PropertiesChanged of the manager, by busctl."""
-
-    def __init__(self, bus):
-        self.signals = Signals(bus, "PropertiesChanged")
-
-    def __enter__(self):
-        # The harness matches the manager's own interface; the standard one has the same form.
-        import bus as harness
-        interface, harness.MANAGER = harness.MANAGER, PROPERTIES
-        try:
-            self.signals.__enter__()
-        finally:
-            harness.MANAGER = interface
-        return self
-
-    def __exit__(self, *error):
-        self.signals.__exit__(*error)
-
-    def next(self):
-        interface, changed, invalidated = self.signals.next(10)
-        equal(invalidated, [], "invalidated")
-        return interface, {k: v["data"] for k, v in changed.items()}
-
-
 def modes(t):
-    manager = t.client.manager
+    manager, words = t.client.manager, ["off, auto, single or multi"]
     for bad in ("", "on", "sometimes", "OFF", "x" * 5000):
-        refused(INVALID, ["off, auto or single"], manager, "SetMode", bad)
-    refused(ERROR + "NotSupported", ["multi"], manager, "SetMode", "multi")
-    refused(ERROR + "NotSupported", ["multi"], t.client.set, PATH, MANAGER, "Mode", "multi")
-    refused(INVALID, ["off, auto or single"], t.client.set, PATH, MANAGER, "Mode", "never")
+        refused(INVALID, words, manager, "SetMode", bad)
+    refused(INVALID, words, t.client.set, PATH, MANAGER, "Mode", "never")
     with Changes(t.bus) as changes:
         manager("SetMode", "single")
-        equal(changes.next(), (MANAGER, {"Mode": "single"}), "PropertiesChanged after SetMode")
+        changes.expect((PATH, {"Mode": "single"}), (PATH, {"EffectiveMode": "single"}))
         manager("SetMode", "single")
-        t.client.set(PATH, MANAGER, "Mode", "auto")
-        equal(changes.next(), (MANAGER, {"Mode": "auto"}), "PropertiesChanged after a write, and none without a change")
+        t.client.set(PATH, MANAGER, "Mode", "multi")
+        # None without a change.
+        changes.expect((PATH, {"Mode": "multi"}), (PATH, {"EffectiveMode": "multi"}))
+        manager("SetMode", "auto")
+        changes.expect((PATH, {"Mode": "auto"}), (PATH, {"EffectiveMode": "auto"}))
         with Group() as g:
             path = started(t, f"cgroup:{g.path}")
-            equal(changes.next(), (MANAGER, {"EffectiveMode": "single"}), "PropertiesChanged when a profile begins")
+            changes.expect((PATH, {"EffectiveMode": "single"}))
             g.remove()
-            equal(changes.next(), (PROFILE, {"State": "ended"}), "PropertiesChanged of the profile")
-            equal(changes.next(), (MANAGER, {"EffectiveMode": "auto"}), "PropertiesChanged when it ends")
+            changes.expect((path, {"State": "ended"}), (PATH, {"EffectiveMode": "auto"}))
             manager("StopProfile", dbus.ObjectPath(path))
     # busctl's way of writing it, which needs no signature knowledge
     t.bus.busctl("set-property", "org.memcgprof1", PATH, MANAGER, "Mode", "s", "single")
@@ -364,6 +340,7 @@ def strange_names(t):
         equal([str(e[2]) for e in t.client.manager("ListProfiles")], [shown], "id of the list")
         equal(str(t.client.manager("GetProfile", f"pid:{g.pid}")), path, "GetProfile by pid")
         with Group() as other:
+            started(t, f"pid:{g.pid}", spec="single")
             refused(ERROR + "Busy", ["\\xff"], t.client.manager, "StartProfile", f"cgroup:{other.path}")
         with Signals(t.bus, "ProfileFinished") as finished:
             t.client.manager("StopProfile", dbus.ObjectPath(path))
@@ -383,7 +360,6 @@ class Test:
 CASES = (
     ("StartProfile, GetProfile and StopProfile by path and pid", start_by_path),
     ("StartProfile by container id: prefix, views, what was tried", start_by_container),
-    ("a second group is Busy, naming the holder; an ended one gives way", busy_names_the_holder),
     ("specs: bad words, unavailable words, required, applied to an active profile", spec_words),
     ("targets that are none, are not there or are not served", wrong_targets),
     ("failures of the tracker reach the caller and nothing breaks", tracker_failures),

@@ -6,7 +6,7 @@
 static const char *script;
 
 static int tracker_new(const struct tracker_options *options, struct tracker **ret, char **reterr) {
-        return fake_tracker_new(script, ret, reterr);
+        return fake_tracker_new(script, options, ret, reterr);
 }
 
 int main(int argc, char **argv) {

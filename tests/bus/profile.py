@@ -215,8 +215,17 @@ def reset(t):
     check(document["reset_us"], "reset_us is not set")
     t.daemon.write([*ROWS[1:], {**PIPES, "allocated": [9500, 10]}])
     equal(t.client.live_bytes(t.path), 500, "LiveBytes counts from the new baseline")
-    t.daemon.write([*ROWS[1:], {**PIPES, "freed": [9000, 9]}])
-    equal(t.client.live_bytes(t.path), -8000, "what was there before and is freed shows as negative")
+    t.daemon.write([*ROWS[1:], {**PIPES, "allocated": [9500, 10], "freed": [9000, 9]}])
+    equal(t.client.live_bytes(t.path), 500, "what was there before and is freed lowers no row")
+    totals = summary(t)["totals"]
+    equal((totals["freed_bytes"], totals["freed_unmatched"]), (0, 8000), "it is freed memory from before the baseline")
+    t.daemon.write([*ROWS[1:], {**PIPES, "allocated": [9500, 10], "freed": [9200, 10]}])
+    equal(t.client.live_bytes(t.path), 300, "LiveBytes after a free of what came since")
+    equal(sum(summary(t)["lost"].values()), 0, "losses since the new baseline")
+    for _ in range(10):
+        t.client.profile(t.path, "Reset")
+    equal(t.client.live_bytes(t.path), 0, "LiveBytes after many resets")
+    check(t.daemon.counting() <= 2, f"{t.daemon.counting()} groups are kept for one profile")
 
 
 def properties(t):

@@ -103,6 +103,7 @@ def sandbox(bus):
 
 
 def busy(bus):
+    bus.manager("SetMode", "sa{sv}", "single", 0)
     with Container(hooks=hooked(bus.address), annotations=ON) as first, Container(hooks=hooked(bus.address), annotations=ON) as second:
         first.start()
         profiled(bus, first)
@@ -117,6 +118,7 @@ def busy(bus):
         equal(second.end(), 0, "exit status of the second")
         profiled(bus, first)
         equal(first.end(), 0, "exit status of the first")
+    bus.manager("SetMode", "sa{sv}", "auto", 0)
 
 
 def fails_to_start(bus, daemon):

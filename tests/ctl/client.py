@@ -115,14 +115,30 @@ def errors(bus):
     refused(bus, "/nosuch", "start", "cgroup:/nosuch")
     refused(bus, "frobnicate", "start", "cgroup:/nosuch", "auto,frobnicate")
     refused(bus, "UTF-8", "show", b"\xff\xfe".decode("utf-8", "surrogateescape"))
-    refused(bus, "host", "start", "host")
     refused(bus, "unit", "start", "unit:x.service")
     with Group() as holder, Group() as second:
-        good(bus, "start", f"cgroup:{holder.path}")
+        good(bus, "start", f"cgroup:{holder.path}", "single")
         refused(bus, holder.path, "start", f"cgroup:{second.path}")
+        refused(bus, holder.path, "start", "host")
         refused(bus, second.path, "show", f"cgroup:{second.path}")
         good(bus, "stop", f"cgroup:{holder.path}")
         refused(bus, holder.path, "stop", f"cgroup:{holder.path}")
+
+
+def several(bus):
+    """Groups beside each other and beside the host, with the mode that is in force."""
+    with Group() as first, Group() as second:
+        targets = [f"cgroup:{first.path}", f"cgroup:{second.path}", "host"]
+        equal(good(bus, "start", targets[0]) and good(bus, "show", targets[0]).count("single"), 1, "mode of one alone")
+        for target in targets[1:]:
+            good(bus, "start", target)
+        lines = [line.split() for line in good(bus, "list").splitlines()]
+        equal([line[3] for line in lines if line[0] in ("cgroup", "host")], ["multi"] * 3, "modes in the list")
+        check(["host", "host"] in [line[:2] for line in lines], f"the host is not in the list: {lines}")
+        document = validate.validated(good(bus, "show", "host", "--json"), "memcgprof.summary")
+        equal((document["profile"]["kind"], document["profile"]["mode"]), ("host", "multi"), "the host's document")
+        for target in targets:
+            good(bus, "stop", target)
 
 
 def ended_and_reported(bus, daemon):
@@ -194,6 +210,7 @@ def tests(tap):
         tap.case("losses are told with their meaning", losses, bus, daemon)
         tap.case("words that this version does not serve are told", words_that_are_not_built, bus)
         tap.case("errors are one sentence", errors, bus)
+        tap.case("several groups and the host", several, bus)
         tap.case("an ended container and its report", ended_and_reported, bus, daemon)
         tap.case("support asks the daemon", support, bus)
         tap.case("nobody may not switch off", unprivileged, bus)

@@ -213,7 +213,7 @@ def output_that_cannot_be():
 def refused_before_it_runs():
     before = groups()
     with Scratch() as directory:
-        for spec, word in (("multi", "multi"), ("off", "off"), ("auto,stacks,required", "stacks")):
+        for spec, word in (("multi,stacks=all,required", "stacks=all"), ("off", "off"), ("auto,stacks,required", "stacks")):
             done = run([built("ctl/memcgprof"), "run", f"--spec={spec}", "--", "touch", f"{directory}/ran"])
             equal(done.returncode, 1, f"exit status with the spec {spec}")
             check(word in done.stderr and done.stderr.count("\n") == 1, f"sentence: {done.stderr!r}")

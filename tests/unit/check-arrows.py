@@ -16,14 +16,14 @@ RANKS = {
     "text": 1, "spec": 1, "filter": 1,
     "hierarchy": 2, "cgroup": 2, "memcg": 2, "kernel": 2, "ktypes": 2, "symbol": 2,
     "gfp": 3, "tracker": 3, "group": 3, "site": 3, "stack": 3,
-    "label": 3, "summary": 4, "measure": 4, "segment": 4, "profile": 5,
+    "label": 3, "measure": 4, "names": 4, "sample": 4, "segment": 4, "engine": 4, "summary": 4, "reconcile": 4, "profile": 5,
     "report": 5,
 }
 ROOMS = ("daemon", "hooks", "ctl")
 
 # Foreign headers: pattern -> where it may stand.
 FOREIGN = {
-    r"^bpf/|\.skel\.h$": r"^plugin/(tracker-bpf\.c|bpf/)",
+    r"^bpf/(?!shared\.h)|\.skel\.h$": r"^plugin/(tracker-bpf(-load)?\.[ch]|bpf/)",
     r"^jansson\.h$": r"^(plugin/(report(-text)?\.[ch]|cgroup(-bundle)?\.c)|(hooks|ctl|daemon)/.*)$",
     r"^systemd/": r"^(daemon|hooks|ctl)/",
     r"^libcgroup\.h$": r"^plugin/",

@@ -236,8 +236,9 @@ static void bare_machine(void **state) {
         expect(s, "allocinfo", false, "does not exist");
         expect(s, "allocinfo_ioctl", false, "does not exist");
         expect(s, "vm.mem_profiling", false, "no sysctl");
-        for (const char *const *n = (const char *const[]){"multi", "stacks", "units", NULL}; *n; n++)
+        for (const char *const *n = (const char *const[]){"stacks", "units", NULL}; *n; n++)
                 expect(s, *n, false, "not part of this version");
+        expect(s, "multi", true, "any number of groups");
         expect(s, "memcg_interface", false, "no kernel");
         assert_null(support_find(s, "nonsense"));
 }
@@ -392,11 +393,37 @@ static void cyclic_btf(void **state) {
         assert_int_equal(ktypes_function(t, "task_struct"), 0);
 }
 
+static void possible_cpus(void **state) {
+        static const struct {
+                const char *list;
+                unsigned n;
+        } cases[] = {{"0\n", 1}, {"0-255\n", 256}, {"0-3,8,10-11\n", 7}, {"0-3", 4}};
+        static const char *const none[] = {"", "\n", "x\n", "0-\n", "3-0\n", "0,,1\n", "0-99999999999\n", "-1\n"};
+        const struct machine *m = *state;
+
+        for (size_t i = 0; i < ELEMENTS(cases); i++) {
+                _cleanup_(support_freep) struct support *s = NULL;
+
+                add_text(m, "/sys/devices/system/cpu/possible", cases[i].list);
+                s = probe(m);
+                assert_int_equal(s->possible_cpus, cases[i].n);
+        }
+        /* Then what the C library thinks. */
+        for (size_t i = 0; i < ELEMENTS(none); i++) {
+                _cleanup_(support_freep) struct support *s = NULL;
+
+                add_text(m, "/sys/devices/system/cpu/possible", none[i]);
+                s = probe(m);
+                assert_int_equal(s->possible_cpus, sysconf(_SC_NPROCESSORS_CONF));
+        }
+}
+
 static void this_machine(void **state) {
         _cleanup_(support_freep) struct support *s = NULL;
 
         assert_int_equal(support_probe(&s), 0);
         assert_true(s->n_items > 20);
+        assert_true(s->possible_cpus > 0);
         for (size_t i = 0; i < s->n_items; i++)
                 print_message("# %s: %s, %s\n", s->items[i].name, s->items[i].available ? "yes" : "no", s->items[i].reason);
         if (!streq(s->backend, "none"))
@@ -416,6 +443,7 @@ int main(void) {
                 ON_MACHINE(broken_btf),
                 ON_MACHINE(overlong_btf),
                 ON_MACHINE(cyclic_btf),
+                ON_MACHINE(possible_cpus),
                 cmocka_unit_test(this_machine),
         };
 

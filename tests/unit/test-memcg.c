@@ -86,7 +86,7 @@ static void write_at(int dir, const char *name, const char *text) {
 /* A directory with files in it is all that memcg_read sees of a group. */
 static void reads_a_directory(void **state) {
         char dir[] = "/tmp/memcgprof-memcg-XXXXXX";
-        struct cgroup c = {.layout = CGROUP_V1};
+        struct cgroup c = {.path = strdupa("/g"), .layout = CGROUP_V1};
         struct memcg_counters n = {.known = 77};
         int64_t now = (int64_t)time(NULL) * 1000000;
 
@@ -123,6 +123,48 @@ static void reads_a_directory(void **state) {
         assert_int_equal(rmdir(dir), 0);
 }
 
+static void reads_the_host(void **state) {
+        struct memcg_counters n = {.known = 77};
+        struct cgroup host = {.path = strdupa("/"), .fd = -1, .layout = CGROUP_V2};
+
+        assert_int_equal(memcg_read_host(FIXTURES "/memcg/none", &n), -ENOENT);
+        assert_int_equal(n.known, 77);
+        assert_int_equal(memcg_read_host(FIXTURES "/memcg/host", &n), 0);
+        /* No counter for kernel memory in all, nor for what is charged, nor for sockets. */
+        assert_int_equal(n.known, (BIT(_MEMCG_MAX) - 1) & ~(BIT(MEMCG_CURRENT) | BIT(MEMCG_KERNEL) | BIT(MEMCG_SOCK)));
+        assert_int_equal(n.value[MEMCG_SLAB], INT64_C(302596) * 1024);
+        assert_int_equal(n.value[MEMCG_FILE], (5120 + INT64_C(4000000)) * 1024);
+        assert_int_equal(n.value[MEMCG_PAGETABLES], (2048 + 16) * 1024);
+        assert_int_equal(n.value[MEMCG_ZSWAP], 0);
+        assert_int_equal(memcg_read(&host, &n), 0);
+        assert_true(memcg_knows(&n, MEMCG_SLAB));
+        assert_true(n.at_us > 0);
+        assert_string_equal(memcg_source(&host), "/proc/meminfo");
+        assert_string_equal(memcg_counter_source(&host, MEMCG_SLAB), "/proc/meminfo");
+}
+
+static void wrong_lines_of_the_host(void **state) {
+        struct memcg_counters c = {0};
+
+        memcg_parse_meminfo("Slab:  1\nPercpu: -1 kB\nShmem: 1 kB extra\nAnonPages: 9223372036854775807 kB\nCached: 3 kB\n"
+                            "Zswap\nKernelStack:5 kB\nBuffers:   99999999999999999999 kB\nVmallocUsed: 7 kB",
+                &c);
+        assert_int_equal(c.known, BIT(MEMCG_FILE) | BIT(MEMCG_KERNEL_STACK) | BIT(MEMCG_VMALLOC));
+        assert_int_equal(c.value[MEMCG_FILE], 3 * 1024);
+        memcg_parse_meminfo("", &c);
+}
+
+static void every_counter_has_a_source(void **state) {
+        struct cgroup v1 = {.path = strdupa("/g"), .layout = CGROUP_HYBRID}, v2 = {.path = strdupa("/g"), .layout = CGROUP_V2};
+
+        assert_string_equal(memcg_counter_source(&v1, MEMCG_SOCK), "memory.kmem.tcp.usage_in_bytes");
+        assert_string_equal(memcg_counter_source(&v1, MEMCG_KERNEL), memcg_source(&v1));
+        assert_string_equal(memcg_counter_source(&v1, MEMCG_ANON), "memory.stat");
+        assert_string_equal(memcg_counter_source(&v1, MEMCG_CURRENT), "memory.usage_in_bytes");
+        assert_string_equal(memcg_counter_source(&v2, MEMCG_CURRENT), "memory.current");
+        assert_string_equal(memcg_counter_source(&v2, MEMCG_SOCK), "memory.stat");
+}
+
 /* The kernel itself, with memory that this test puts into a group. */
 static void reads_a_live_group(void **state) {
         _cleanup_(cgroup_root_freep) struct cgroup_root *root = NULL;
@@ -149,6 +191,9 @@ int main(void) {
                 cmocka_unit_test(wrong_lines_stay_unknown),
                 cmocka_unit_test(every_counter_has_a_name),
                 cmocka_unit_test(reads_a_directory),
+                cmocka_unit_test(reads_the_host),
+                cmocka_unit_test(wrong_lines_of_the_host),
+                cmocka_unit_test(every_counter_has_a_source),
                 cmocka_unit_test(reads_a_live_group),
         };
 

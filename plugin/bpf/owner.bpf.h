@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Who pays for an object, read off the object itself: page, slab, vector of owners, obj_cgroup, memcg.
+ *
+ * Invariants: nothing here is believed before user space has seen it agree with what was inferred at many allocations
+ * (objects_checked); the layout differs between kernels and may change with the next one.
+ */
+#pragma once
+
+#include "site.bpf.h"
+
+/*
+ * page - address / 4096 * sizeof(struct page) of the kernel's direct map: one number that stands for vmemmap_base and
+ * page_offset_base, which are not to be had. Learned from one large kmalloc, whose page and address are both told.
+ */
+u64 page_delta;
+u32 learn_tid; /* whose */
+u64 learned_page;
+
+bool objects_checked; /* owners may be read: they were verified and never wrong */
+bool late_charges;    /* whether objects of interrupts go to limbo: the same */
+u64 charges_verified; /* how often what was inferred was held against the object */
+
+#define STRUCT_PAGE ((u64)bpf_core_type_size(struct page))
+
+INLINE u64 page_of(u64 address) {
+        return page_delta + (address >> 12) * STRUCT_PAGE;
+}
+
+INLINE u64 compound_word(u64 page) {
+        if (bpf_core_field_exists(struct page, compound_head))
+                return PEEK(page + OFFSET(struct page, compound_head));
+        return PEEK(page + OFFSET(struct page___info, compound_info));
+}
+
+INLINE u32 node_of_page(u64 page) {
+        return node_shift < 64 ? (u32)(PEEK(page) >> (node_shift & 63)) : 0; /* flags stand first */
+}
+
+/* What can be read off a slab object. */
+struct owner {
+        u64 memcg; /* its address; 0: charged to nobody, or free */
+        u32 size;  /* of an object of its cache; 0: no slab with owners */
+};
+
+static __noinline int read_owner(u64 object, struct owner *ret) {
+        u64 page = page_of(object), head = compound_word(page), vector, start, objcg;
+
+        ret->memcg = 0;
+        ret->size = 0;
+        if (head & 1)
+                page = head - 1;
+        vector = PEEK(page + OFFSET(struct page, memcg_data));
+        if (!(vector & MEMCG_DATA_OBJEXTS) || !(vector & ~MEMCG_DATA_FLAGS))
+                return 0;
+        ret->size = (u32)PEEK(compound_word(page) + OFFSET(struct kmem_cache, size));
+        start = (page - page_delta) / STRUCT_PAGE << 12;
+        if (!ret->size || object < start || object - start > PAGE_BYTES << MP_ORDERS)
+                return 0;
+        objcg = PEEK((vector & ~MEMCG_DATA_FLAGS) + (object - start) / ret->size * owner_stride);
+        if (objcg)
+                ret->memcg = PEEK(objcg + OFFSET(struct obj_cgroup, memcg));
+        return 0;
+}
+
+/* Of an object that was allocated this moment: does what was inferred hold? */
+static __noinline int verify_charge(u64 object, u32 group, bool charged) {
+        struct owner owner;
+
+        if (!page_delta)
+                return 0;
+        read_owner(object, &owner);
+        __sync_fetch_and_add(&charges_verified, 1);
+        if (charged ? !owner.memcg || group_of_memcg(owner.memcg) != group : owner.memcg != 0) {
+                lose(MP_LOSS_CHARGES);
+                objects_checked = late_charges = false;
+        } else if (UNLIKELY(!objects_checked) && charges_verified >= MP_VERIFIED_ENOUGH && !losses[MP_LOSS_CHARGES]) {
+                objects_checked = late_charges = true;
+        }
+        return 0;
+}
+
+INLINE void count_unmatched(u32 group, u64 bytes) {
+        struct mp_group_counts *g = group_counts_of(group);
+
+        if (g)
+                __sync_fetch_and_add(&g->unmatched_bytes, bytes);
+}
+
+INLINE void count_irq(u32 group, u64 bytes) {
+        struct mp_group_counts *g = group_counts_of(group);
+
+        if (g)
+                __sync_fetch_and_add(&g->irq_bytes, bytes);
+}
+
+INLINE void count_kthread(u32 group, u64 bytes) {
+        struct mp_group_counts *g = group_counts_of(group);
+
+        if (g)
+                __sync_fetch_and_add(&g->kthread_bytes, bytes);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The sweep: looks at tracked objects themselves and books as written off what is no longer allocated. For frees that no
+ * program sees: bulk frees, kfree_rcu, sheaves, and whatever a kernel keeps from us.
+ *
+ * Invariants: an entry goes only while it is still the one that was looked at (key and generation); what cannot be checked
+ * (uncharged objects in slabs that live, percpu, user pages) stays.
+ */
+#pragma once
+
+#include "late.bpf.h"
+
+/* May this memcg be the one that `group` was charged to? After rmdir its objects are an ancestor's. */
+INLINE bool may_own(u64 memcg, u32 group) {
+        struct mp_group *g = group_of(group);
+        u32 id;
+
+        if (group_of_memcg(memcg))
+                return true; /* somebody's who is measured: a stranger's allocation there would have been seen */
+        if (!g || !(LOAD(g->flags) & MP_GROUP_ENDED))
+                return false;
+        id = (u32)PEEK(memcg + OFFSET(struct mem_cgroup, css) + OFFSET(struct cgroup_subsys_state, id));
+        for (u32 i = 0; i < 8; i++)
+                if (id && g->ancestors[i] == id)
+                        return true;
+        return false;
+}
+
+INLINE bool is_slab(u64 page) {
+        if (bpf_core_enum_value_exists(enum pagetype, PGTY_slab))
+                return (u32)PEEK(page + OFFSET(struct page, page_type)) >> 24 == bpf_core_enum_value(enum pagetype, PGTY_slab);
+        return PEEK(page) >> bpf_core_enum_value(enum pageflags, PG_slab) & 1;
+}
+
+/* An uncharged object says nothing of itself; but where there is no slab, or one of another size, it is gone. */
+INLINE bool uncharged_gone(u64 object, u64 bytes) {
+        u64 page = page_of(object), head = compound_word(page);
+
+        if (head & 1)
+                page = head - 1;
+        return !is_slab(page) || (u32)PEEK(compound_word(page) + OFFSET(struct kmem_cache, size)) != bytes;
+}
+
+INLINE bool slab_gone(u64 object, u64 value, u64 tag) {
+        struct owner owner;
+
+        if (!mp_tag_charged(tag))
+                return uncharged_gone(object, mp_value_bytes(value));
+        read_owner(object, &owner);
+        return !owner.memcg || owner.size + OBJCG_BYTES != mp_value_bytes(value) || !may_own(owner.memcg, mp_tag_group(tag));
+}
+
+INLINE bool page_gone(u64 page, u64 tag) {
+        u64 data;
+
+        if (!mp_tag_charged(tag) || mp_tag_source(tag) != MP_PAGES)
+                return false;
+        data = PEEK(page + OFFSET(struct page, memcg_data));
+        return (data & MEMCG_DATA_FLAGS) != MEMCG_DATA_KMEM ||
+               !may_own(PEEK((data & ~MEMCG_DATA_FLAGS) + OFFSET(struct obj_cgroup, memcg)), mp_tag_group(tag));
+}
+
+INLINE bool object_gone(u64 key, u64 value) {
+        u64 tag = tag_of(mp_value_slot(value));
+
+        if ((key & 3) == MP_KIND_SLAB && mp_value_slot(value) <= site_mask && mp_tag_group(tag) != MP_LIMBO)
+                return slab_gone(key, value, tag);
+        return is_page(key) && page_gone(key & ~3ULL, tag);
+}
+
+static __noinline int sweep_object(struct mp_object *o, struct mp_sweep *s) {
+        u64 key = LOAD(o->key), value = LOAD(o->value);
+        struct mp_rare *r;
+
+        if (!key || key == MP_BUSY)
+                return 0;
+        s->checked++;
+        if ((key & 3) == MP_KIND_SLAB && mp_value_extra(value) & MP_LATE) {
+                s->late += charge_late(o, key, value);
+                return 0;
+        }
+        if (!object_gone(key, value) || LOAD(o->value) != value || __sync_val_compare_and_swap(&o->key, key, 0) != key)
+                return 0;
+        s->dropped++;
+        r = rare_of(mp_value_slot(value));
+        if (r)
+                __sync_fetch_and_add(&r->swept_calls, 1);
+        return write_off(key, value);
+}
+
+static long sweep_set(u32 i, struct mp_sweep *s) {
+        u32 index = s->first + i;
+        struct mp_set *set = bpf_map_lookup_elem(&objects, &index);
+
+        if (!set)
+                return 1;
+        for (u32 way = 0; way < MP_WAYS; way++)
+                sweep_object(&set->way[way], s);
+        return 0;
+}
+
+SEC("syscall") int sweep(struct mp_sweep *s) {
+        struct mp_sweep work = *s;
+
+        if (work.sets)
+                bpf_loop(work.sets, sweep_set, &work, 0);
+        else
+                work.dropped = object_gone(work.spill_key, work.spill_value);
+        s->checked = work.checked;
+        s->dropped = work.dropped;
+        s->late = work.late;
+        return 0;
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See engine.h: holding together, and pacing sweeps. */
+#include <time.h>
+
+#include "engine.h"
+
+/* A sweep looks at every tracked object: this bounds what it may cost whoever asks often. */
+#define SWEEP_INTERVAL_US (2 * 1000000)
+
+struct engine {
+        struct tracker *tracker;
+        struct cgroup_root *cgroups;
+        struct groups *groups;
+        struct names *names;
+        struct segments *segments;
+        bool sweeps;          /* the tracker can, as far as we know */
+        int64_t attempted_us; /* CLOCK_MONOTONIC of the last sweep; 0: none */
+        int64_t swept_at_us;
+};
+
+static int64_t now_us(clockid_t clock) {
+        struct timespec t;
+
+        clock_gettime(clock, &t);
+        return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
+}
+
+int engine_new_at(struct tracker *tracker, struct cgroup_root *cgroups, const char *kallsyms, struct engine **ret) {
+        _cleanup_(engine_freep) struct engine *e = calloc(1, sizeof(*e));
+        int r;
+
+        if (!e)
+                return -ENOMEM;
+        r = names_new(kallsyms, &e->names);
+        if (r < 0)
+                return r;
+        e->groups = groups_new();
+        e->segments = segments_new(tracker, e->names);
+        if (!e->groups || !e->segments)
+                return -ENOMEM;
+        e->sweeps = true;
+        e->tracker = tracker;
+        e->cgroups = cgroups;
+        *ret = TAKE(e);
+        return 0;
+}
+
+int engine_new(struct tracker *tracker, const char *kallsyms, struct engine **ret, char **reterr) {
+        _cleanup_(cgroup_root_freep) struct cgroup_root *cgroups = NULL;
+        int r;
+
+        r = cgroup_root_new(&cgroups, reterr);
+        if (r < 0)
+                return r;
+        r = engine_new_at(tracker, cgroups, kallsyms, ret);
+        if (r >= 0)
+                (void)TAKE(cgroups);
+        return r;
+}
+
+struct engine *engine_free(struct engine *e) {
+        if (!e)
+                return NULL;
+        segments_free(e->segments);
+        tracker_free(e->tracker);
+        cgroup_root_free(e->cgroups);
+        groups_free(e->groups);
+        names_free(e->names);
+        free(e);
+        return NULL;
+}
+
+const struct cgroup_root *engine_cgroups(const struct engine *e) {
+        return e->cgroups;
+}
+
+struct groups *engine_groups(const struct engine *e) {
+        return e->groups;
+}
+
+struct segments *engine_segments(const struct engine *e) {
+        return e->segments;
+}
+
+struct names *engine_names(const struct engine *e) {
+        return e->names;
+}
+
+struct tracker *engine_tracker(const struct engine *e) {
+        return e->tracker;
+}
+
+const char *engine_backend(const struct engine *e) {
+        return e->tracker->ops->backend;
+}
+
+void engine_clean(struct engine *e) {
+        e->tracker->ops->clean(e->tracker);
+}
+
+struct engine_sweep engine_sweep(struct engine *e) {
+        int64_t now = now_us(CLOCK_MONOTONIC);
+        struct tracker_sweep done;
+        int r;
+
+        if (!e->sweeps || (e->attempted_us && now - e->attempted_us < SWEEP_INTERVAL_US))
+                return (struct engine_sweep){.at_us = e->swept_at_us};
+        e->attempted_us = now;
+        r = e->tracker->ops->sweep(e->tracker, &done);
+        e->sweeps = r != -ENOTSUP;
+        if (r < 0)
+                return (struct engine_sweep){.at_us = e->swept_at_us};
+        e->swept_at_us = now_us(CLOCK_REALTIME);
+        return (struct engine_sweep){.at_us = e->swept_at_us, .took_us = done.took_us};
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The engine: what all profiles of a process share. One per process: the tracker with its segments, the cgroup hierarchy, the
+ * registry of groups, the names.
+ */
+#pragma once
+
+#include "group.h"
+#include "segment.h"
+
+struct engine;
+
+/* Takes `tracker` over. kallsyms: path of the symbol table, normally /proc/kallsyms. A missing symbol table is no failure. */
+int engine_new(struct tracker *tracker, const char *kallsyms, struct engine **ret, char **reterr);
+/* The same with a cgroup hierarchy that was found elsewhere (taken over too), which may be NULL where no group is looked up. */
+int engine_new_at(struct tracker *tracker, struct cgroup_root *cgroups, const char *kallsyms, struct engine **ret);
+struct engine *engine_free(struct engine *e); /* all profiles must be gone */
+DEFINE_CLEANUP(struct engine, engine_free)
+
+const struct cgroup_root *engine_cgroups(const struct engine *e);
+struct groups *engine_groups(const struct engine *e);
+struct segments *engine_segments(const struct engine *e);
+struct names *engine_names(const struct engine *e);
+struct tracker *engine_tracker(const struct engine *e);
+const char *engine_backend(const struct engine *e);
+void engine_clean(struct engine *e); /* for idle moments; see tracker_ops.clean */
+
+struct engine_sweep {
+        int64_t at_us;   /* CLOCK_REALTIME of the end of the last one; 0: none */
+        int64_t took_us; /* of the one that this call made; 0: it made none */
+};
+
+/*
+ * Has tracked objects checked on the objects themselves, at most once in two seconds however often this is called; never again
+ * when the tracker cannot.
+ */
+struct engine_sweep engine_sweep(struct engine *e);

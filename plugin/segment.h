@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a profile is made of. The tracker books each allocation once, in the innermost group that is armed above its task; such
+ * a group is a segment here: one stretch of time of one cgroup, less the cgroups that were armed below it. A scope is what a
+ * profile measures: a cgroup with all below it from a baseline on. Its rows are those of its own segments, added up. When a
+ * baseline is set, the segments in its cgroup are divided at that moment: what they counted so far becomes older, which is
+ * memory from before the baseline. Older segments have no rows in the scope; what is freed in them since is its
+ * freed_unmatched.
+ *
+ * Invariants: the armed segment of a cgroup is owned by the scope of that cgroup and by all scopes above it, and by nobody
+ * else. No row of a scope ever falls below what was freed of it. Segments that count for the same scopes in the same way are
+ * folded into one, so that there are never more of them than scopes times their nesting, however many come and go.
+ */
+#pragma once
+
+#include "sample.h"
+
+struct segments; /* the registry: one per tracker */
+struct scope;
+
+/* Both are kept, not taken over. NULL on ENOMEM. */
+struct segments *segments_new(struct tracker *tracker, struct names *names);
+struct segments *segments_free(struct segments *a); /* all scopes must have ended */
+DEFINE_CLEANUP(struct segments, segments_free)
+
+/* How many segments there are: groups of the tracker. */
+size_t segments_count(const struct segments *a);
+
+/*
+ * Begins to measure `cgroup` (kept, not taken over; one scope at a time for a cgroup that exists). What the tracker says, with
+ * its sentence: -ENOSPC when there is no group left for it, or for a scope below that has to be divided, and -ENODEV when the
+ * cgroup is gone.
+ */
+int scope_begin(
+        struct segments *a, const struct cgroup *cgroup, const struct tracker_wish *wish, struct scope **ret, char **reterr);
+
+/* A new baseline. On failure (-ENOSPC, what the tracker says) the former one stays. */
+int scope_renew(struct scope *s, char **reterr);
+
+struct scope *scope_end(struct scope *s);
+
+/*
+ * What was counted since the baseline, added up over the segments; what was freed in older ones stands in
+ * freed_unmatched_bytes. scope_sum() tells what that comes to.
+ */
+int scope_read(struct scope *s, struct tracker_sample *ret);
+int scope_sum(struct scope *s, struct sample_sum *ret);

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Loading the BPF programs: what this kernel's BTF says goes into their constants, what it lacks is left out, and they are
+ * attached and detached as one. With tracker-bpf.c the only user of libbpf.
+ */
+#include <fcntl.h>
+#include <math.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "tracker-bpf.h"
+
+static const struct hook {
+        size_t typed, raw; /* offsets in the skeleton */
+        enum hook_kind kind;
+        const char *tracepoint;
+} hooks[] = {
+#define HOOK(name, tracepoint, kind)                                                                                      \
+        {                                                                                                                 \
+                offsetof(struct memcgprof_bpf, progs.btf_##name), offsetof(struct memcgprof_bpf, progs.raw_##name), kind, \
+                        #tracepoint                                                                                       \
+        }
+        HOOK(softirq_exit, softirq_exit, ON_SOFTIRQ), /* exit first on and last off: no mark is left behind */
+        HOOK(softirq_entry, softirq_entry, ON_SOFTIRQ),
+        HOOK(kmalloc, kmalloc, ON_ALLOCATION),
+        HOOK(kmem_cache_alloc, kmem_cache_alloc, ON_ALLOCATION),
+        HOOK(mm_page_alloc, mm_page_alloc, ON_ALLOCATION),
+        HOOK(percpu_alloc_percpu, percpu_alloc_percpu, ON_ALLOCATION),
+        HOOK(task_newtask, task_newtask, ON_TASK),
+        HOOK(mod_memcg_state, mod_memcg_state, ON_STATE),
+        HOOK(mod_memcg_lruvec_state, mod_memcg_lruvec_state, ON_STATE),
+        HOOK(sched_process_exit, sched_process_exit, ON_TASK),
+        HOOK(kfree, kfree, ON_FREE),
+        HOOK(kmem_cache_free, kmem_cache_free, ON_FREE),
+        HOOK(mm_page_free, mm_page_free, ON_FREE),
+        HOOK(percpu_free_percpu, percpu_free_percpu, ON_FREE),
+        HOOK(kfree_irq, kfree, ON_FREE_IN_INTERRUPT),
+        HOOK(kmem_cache_free_irq, kmem_cache_free, ON_FREE_IN_INTERRUPT),
+        HOOK(mm_page_free_irq, mm_page_free, ON_FREE_IN_INTERRUPT),
+        HOOK(percpu_free_percpu_irq, percpu_free_percpu, ON_FREE_IN_INTERRUPT),
+#undef HOOK
+};
+
+static struct bpf_program *hook_program(const struct tracker_bpf *t, size_t i, bool raw) {
+        return *(struct bpf_program **)((char *)t->skel + (raw ? hooks[i].raw : hooks[i].typed));
+}
+
+/* ---- what libbpf says, kept for our own sentence --------------------------------------------------------------------------
+ */
+
+static __thread char last_complaint[256];
+
+static int _printf_(2, 0) keep_complaint(enum libbpf_print_level level, const char *fmt, va_list args) {
+        char line[sizeof(last_complaint)];
+
+        if (level != LIBBPF_WARN)
+                return 0;
+        vsnprintf(line, sizeof(line), fmt, args);
+        line[strcspn(line, "\n")] = '\0';
+        if (line[0])
+                memcpy(last_complaint, line, sizeof(line));
+        return 0;
+}
+
+void libbpf_forget_complaint(void) {
+        last_complaint[0] = '\0';
+}
+
+int libbpf_fail(char **reterr, int error, const char *what) {
+        return fail(reterr, error, "%s: %s%s%s.", what, strerror(-error), last_complaint[0] ? "; " : "", last_complaint);
+}
+
+/* ---- constants that CO-RE cannot relocate ---------------------------------------------------------------------------------
+ */
+
+/* The value of an enumerator of any enum, anonymous ones too; -ENOENT. */
+static int btf_enumerator(const struct btf *btf, const char *name, int64_t *ret) {
+        for (u32 id = 1; id < btf__type_cnt(btf); id++) {
+                const struct btf_type *type = btf__type_by_id(btf, id);
+                const struct btf_enum *e = btf_enum(type);
+
+                if (!btf_is_enum(type))
+                        continue;
+                for (unsigned i = 0; i < btf_vlen(type); i++)
+                        if (streq(btf__name_by_offset(btf, e[i].name_off), name)) {
+                                *ret = e[i].val;
+                                return 0;
+                        }
+        }
+        return -ENOENT;
+}
+
+static const struct btf_type *btf_named(const struct btf *btf, const char *name, u32 kind) {
+        int id = btf__find_by_name_kind(btf, name, kind);
+
+        return id > 0 ? btf__type_by_id(btf, (u32)id) : NULL;
+}
+
+static const struct btf_type *btf_skip(const struct btf *btf, u32 id) {
+        const struct btf_type *type = btf__type_by_id(btf, id);
+
+        while (type && (btf_is_mod(type) || btf_is_typedef(type) || btf_is_ptr(type)))
+                type = btf__type_by_id(btf, type->type);
+        return type;
+}
+
+/* Bytes of an argument of a tracepoint (from 0, the hidden context not counted); 0: there is no such tracepoint. */
+static u32 tracepoint_argument_size(const struct btf *btf, const char *tracepoint, u32 argument) {
+        _cleanup_free_ char *name = format("btf_trace_%s", tracepoint);
+        const struct btf_type *type = name ? btf_named(btf, name, BTF_KIND_TYPEDEF) : NULL;
+
+        type = type ? btf_skip(btf, type->type) : NULL;
+        if (!type || !btf_is_func_proto(type) || btf_vlen(type) <= argument + 1)
+                return 0;
+        type = btf_skip(btf, btf_params(type)[argument + 1].type);
+        return type ? type->size : 0;
+}
+
+static bool has_member(const struct btf *btf, const char *structure, const char *member) {
+        const struct btf_type *type = btf_named(btf, structure, BTF_KIND_STRUCT);
+
+        for (unsigned i = 0; type && i < btf_vlen(type); i++)
+                if (streq(btf__name_by_offset(btf, btf_members(type)[i].name_off), member))
+                        return true;
+        return false;
+}
+
+/* MAX_NUMNODES: a slab cache has a pointer for each node. */
+static u32 max_nodes(const struct btf *btf) {
+        const struct btf_type *type = btf_named(btf, "kmem_cache", BTF_KIND_STRUCT);
+
+        for (unsigned i = 0; type && i < btf_vlen(type); i++) {
+                const struct btf_member *m = &btf_members(type)[i];
+                const struct btf_type *array = btf__type_by_id(btf, m->type);
+
+                if (streq(btf__name_by_offset(btf, m->name_off), "node") && array && btf_is_array(array))
+                        return btf_array(array)->nelems;
+        }
+        return 1;
+}
+
+static void set_flags(struct memcgprof_bpf__rodata *ro, const struct btf *btf) {
+        const struct constant {
+                u32 *target;
+                const char *bit; /* enumerator that holds the bit's number */
+                u32 fallback;    /* for kernels that define a macro instead */
+        } constants[] = {
+                /* gfp bits became an enum in 6.9 (commit 772dd0342727); before, include/linux/gfp_types.h of 6.1 */
+                {&ro->gfp_account, "___GFP_ACCOUNT_BIT", 0x400000},
+                {&ro->gfp_hardwall, "___GFP_HARDWALL_BIT", 0x100000},
+                {&ro->gfp_comp, "___GFP_COMP_BIT", 0x40000},
+                /* slab flags became an enum in 6.9 (commit cc61eb851461); before, include/linux/slab.h of 6.1 */
+                {&ro->slab_account, "_SLAB_ACCOUNT", 0x04000000},
+        };
+
+        for (size_t i = 0; i < ELEMENTS(constants); i++) {
+                int64_t bit;
+
+                *constants[i].target = constants[i].fallback;
+                if (btf_enumerator(btf, constants[i].bit, &bit) >= 0)
+                        *constants[i].target = 1u << bit;
+        }
+}
+
+static void set_constants(struct tracker_bpf *t, const struct btf *btf) {
+        struct memcgprof_bpf__rodata *ro = t->skel->rodata;
+        const struct btf_type *irq_stack = btf_named(btf, "irq_stack", BTF_KIND_STRUCT);
+        const struct btf_type *owner = btf_named(btf, "slabobj_ext", BTF_KIND_STRUCT);
+
+        set_flags(ro, btf);
+        /* x86-64 gives interrupts a stack of THREAD_SIZE (arch/x86/include/asm/page_64_types.h), whose type is in BTF */
+        ro->thread_bytes = irq_stack ? irq_stack->size : 16384;
+        /* kfuncs of 6.14 and 6.2; found by name, because distributions carry them back */
+        ro->has_cache_of = btf_named(btf, "bpf_get_kmem_cache", BTF_KIND_FUNC);
+        ro->has_rdonly_cast = btf_named(btf, "bpf_rdonly_cast", BTF_KIND_FUNC);
+        /* bare pointers before 6.10; with alloc tags (and always from 7.3) a second word may follow, in some caches only */
+        ro->owner_stride = owner ? owner->size : sizeof(u64);
+        if (t->options.mutation && streq(t->options.mutation, "shift-stride"))
+                ro->owner_stride += sizeof(u64);
+        /* the node's number takes the highest bits of page->flags: with vmemmap there is no section before it */
+        ro->node_shift = 64 - (u32)__builtin_ctz(max_nodes(btf));
+        /* CONFIG_VMAP_STACK; without it the pages of a kernel stack are accounted like any others */
+        t->has_stack_areas = has_member(btf, "task_struct", "stack_vm_area");
+        t->has_states = tracepoint_argument_size(btf, "mod_memcg_state", 2);
+        ro->state_is_int = tracepoint_argument_size(btf, "mod_memcg_state", 2) == sizeof(int);
+}
+
+/* ---- loading --------------------------------------------------------------------------------------------------------------
+ */
+
+static void size_tables(struct tracker_bpf *t) {
+        struct memcgprof_bpf__rodata *ro = t->skel->rodata;
+        const struct tracker_options *o = &t->options;
+        const struct tables *tables = &t->tables;
+
+        ro->set_mask = (u32)tables->n_sets - 1;
+        ro->site_mask = tables->n_sites - 1;
+        ro->stack_mask = tables->n_stacks - 1;
+        ro->group_max = tables->n_groups;
+        ro->count_only = o->count_only;
+        bpf_map__set_max_entries(t->skel->maps.objects, (u32)tables->n_sets);
+        bpf_map__set_max_entries(t->skel->maps.spill, o->spill);
+        bpf_map__set_max_entries(t->skel->maps.sites, tables->n_sites);
+        bpf_map__set_max_entries(t->skel->maps.stacks, tables->n_stacks);
+        bpf_map__set_max_entries(t->skel->maps.counts, tables->n_sites * tables->n_cpus);
+        bpf_map__set_max_entries(t->skel->maps.rare, tables->n_slots);
+        bpf_map__set_max_entries(t->skel->maps.groups, tables->n_groups);
+        bpf_map__set_max_entries(t->skel->maps.group_counts, tables->n_groups * tables->n_cpus);
+        bpf_map__set_max_entries(t->skel->maps.cpus, tables->n_cpus);
+}
+
+static bool is_wanted(const struct tracker_bpf *t, const struct hook *hook) {
+        if (t->options.count_only && hook->kind > ON_ALLOCATION)
+                return false;
+        return (hook->kind != ON_STATE || t->has_states) && (hook->kind != ON_TASK || t->has_stack_areas);
+}
+
+/* Opens the object with one flavour of each hook switched on. */
+static int open_programs(struct tracker_bpf *t, const struct btf *btf, bool raw, char **reterr) {
+        memcgprof_bpf__destroy(t->skel);
+        t->skel = memcgprof_bpf__open();
+        if (!t->skel)
+                return libbpf_fail(reterr, -errno, "The BPF programs cannot be opened");
+        set_constants(t, btf);
+        for (size_t i = 0; i < ELEMENTS(hooks); i++) {
+                bpf_program__set_autoload(hook_program(t, i, false), is_wanted(t, &hooks[i]) && !raw);
+                bpf_program__set_autoload(hook_program(t, i, true), is_wanted(t, &hooks[i]) && raw);
+        }
+        size_tables(t);
+        return 0;
+}
+
+static int load_programs(struct tracker_bpf *t, char **reterr) {
+        struct btf *btf = btf__load_vmlinux_btf();
+        int r;
+
+        if (!btf)
+                return libbpf_fail(
+                        reterr, -ENOTSUP, "This kernel has no BTF, which the BPF programs need (CONFIG_DEBUG_INFO_BTF)");
+        r = open_programs(t, btf, t->options.raw_tp, reterr);
+        if (r >= 0)
+                r = memcgprof_bpf__load(t->skel);
+        /* 6.1 and 6.12 refuse typed programs that read an untyped pointer; raw ones load everywhere. */
+        if (r < 0 && r != -EPERM && !t->options.raw_tp) {
+                t->options.raw_tp = true;
+                r = open_programs(t, btf, true, reterr);
+                if (r >= 0)
+                        r = memcgprof_bpf__load(t->skel);
+        }
+        btf__free(btf);
+        if (r < 0)
+                return libbpf_fail(reterr, r, "The kernel does not take the BPF programs");
+        return 0;
+}
+
+static int map_table(const struct bpf_map *map, struct table *ret) {
+        size_t page = (size_t)sysconf(_SC_PAGESIZE);
+        size_t bytes = (size_t)bpf_map__value_size(map) * bpf_map__max_entries(map);
+        void *data;
+
+        bytes = (bytes + page - 1) & ~(page - 1);
+        data = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+        if (data == MAP_FAILED)
+                return -errno;
+        *ret = (struct table){.data = data, .bytes = bytes};
+        return 0;
+}
+
+static int map_tables(struct tracker_bpf *t, char **reterr) {
+        struct tables *tables = &t->tables;
+        const struct {
+                struct bpf_map *map;
+                struct table *table;
+        } maps[] = {
+                {t->skel->maps.objects, &tables->objects},
+                {t->skel->maps.sites, &tables->sites},
+                {t->skel->maps.stacks, &tables->stacks},
+                {t->skel->maps.counts, &tables->counts},
+                {t->skel->maps.rare, &tables->rare},
+                {t->skel->maps.groups, &tables->groups},
+                {t->skel->maps.group_counts, &tables->group_counts},
+        };
+
+        for (size_t i = 0; i < ELEMENTS(maps); i++) {
+                int r = map_table(maps[i].map, maps[i].table);
+
+                if (r < 0)
+                        return fail(reterr, r, "The table %s cannot be mapped: %s.", bpf_map__name(maps[i].map), strerror(-r));
+        }
+        tables->sites_made = (u64 *)&t->skel->bss->sites_made;
+        return 0;
+}
+
+int tracker_bpf_load(struct tracker_bpf *t, char **reterr) {
+        int r;
+
+        libbpf_set_print(keep_complaint);
+        libbpf_forget_complaint();
+        r = load_programs(t, reterr);
+        return r < 0 ? r : map_tables(t, reterr);
+}
+
+void tracker_bpf_unload(struct tracker_bpf *t) {
+        struct tables *tables = &t->tables;
+        struct table *all[] = {&tables->objects, &tables->sites, &tables->stacks, &tables->counts, &tables->rare,
+                &tables->groups, &tables->group_counts};
+
+        tracker_bpf_detach(t);
+        for (size_t i = 0; i < ELEMENTS(all); i++)
+                if (all[i]->data)
+                        munmap(all[i]->data, all[i]->bytes);
+        tables_done(tables);
+        memcgprof_bpf__destroy(t->skel);
+}
+
+/* ---- attaching ------------------------------------------------------------------------------------------------------------
+ */
+
+void tracker_bpf_detach(struct tracker_bpf *t) {
+        while (t->n_links > 0)
+                bpf_link__destroy(t->links[--t->n_links]);
+}
+
+static bool left_out(const struct tracker_bpf *t, const struct hook *hook) {
+        return t->options.mutation && streq(t->options.mutation, "no-cache-free") && streq(hook->tracepoint, "kmem_cache_free");
+}
+
+/* Free hooks go on last, so that nothing is tracked whose free would not be seen; groups are armed later still. */
+int tracker_bpf_attach(struct tracker_bpf *t, char **reterr) {
+        for (size_t i = 0; i < ELEMENTS(hooks); i++) {
+                struct bpf_program *program = hook_program(t, i, t->options.raw_tp);
+                struct bpf_link *link;
+
+                if (!bpf_program__autoload(program) || left_out(t, &hooks[i]))
+                        continue;
+                link = bpf_program__attach(program);
+                if (!link) {
+                        int r = -errno;
+
+                        tracker_bpf_detach(t);
+                        return libbpf_fail(reterr, r, bpf_program__name(program));
+                }
+                t->links[t->n_links++] = link;
+        }
+        return 0;
+}
+
+const char *const *tracker_bpf_hooks(struct tracker *base, size_t *ret_n) {
+        struct tracker_bpf *t = (struct tracker_bpf *)base;
+        size_t n = 0;
+
+        for (size_t i = 0; i < ELEMENTS(hooks); i++) {
+                struct bpf_program *program = hook_program(t, i, t->options.raw_tp);
+
+                if (bpf_program__autoload(program))
+                        t->sections[n++] = bpf_program__section_name(program);
+        }
+        *ret_n = n;
+        return t->sections;
+}
+
+u64 tracker_bpf_misses(const struct tracker_bpf *t, enum hook_kind kind) {
+        u64 misses = 0;
+
+        for (size_t i = 0; i < ELEMENTS(hooks); i++) {
+                const struct bpf_program *program = hook_program(t, i, t->options.raw_tp);
+                struct bpf_prog_info info = {};
+                u32 size = sizeof(info);
+
+                if (hooks[i].kind == kind && bpf_program__autoload(program) &&
+                        bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size) >= 0)
+                        misses += info.recursion_misses;
+        }
+        return misses;
+}
+
+/* A ring for 256 pipe buffers is a kmalloc of 10 KiB or more: straight from the page allocator, with one page event before. */
+static int allocate_a_large_one(void) {
+        int fds[2], r = 0;
+
+        if (pipe2(fds, O_CLOEXEC) < 0)
+                return -errno;
+        if (fcntl(fds[0], F_SETPIPE_SZ, 1 << 20) < 0)
+                r = -errno;
+        close(fds[0]);
+        close(fds[1]);
+        return r;
+}
+
+int tracker_bpf_learn(struct tracker_bpf *t, char **reterr) {
+        struct bpf_link *page, *kmalloc;
+        int r;
+
+        t->skel->bss->learn_tid = (u32)gettid();
+        page = bpf_program__attach(t->skel->progs.learn_page);
+        kmalloc = page ? bpf_program__attach(t->skel->progs.learn_kmalloc) : NULL;
+        r = kmalloc ? allocate_a_large_one() : -errno;
+        bpf_link__destroy(kmalloc);
+        bpf_link__destroy(page);
+        t->skel->bss->learn_tid = 0;
+        if (r < 0)
+                return fail(reterr, r, "no large allocation could be watched: %s", strerror(-r));
+        if (!t->skel->bss->page_delta)
+                return fail(reterr, -ENODATA, "a large allocation of our own was not seen");
+        return 0;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What tracker-bpf.c (groups, reading, sweeping) and tracker-bpf-load.c (loading, attaching) share. Nobody else includes this.
+ */
+#pragma once
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+
+#include "tracker-tables.h"
+
+#include "memcgprof.skel.h" /* speaks of u64 and u32 */
+
+struct group {
+        enum { GROUP_FREE, GROUP_ACTIVE, GROUP_DIRTY } state;
+        bool armed;
+        struct mp_css css;
+        int64_t lost[_LOSS_MAX];     /* when the group began */
+        int64_t verified;            /* likewise */
+        uint64_t state_misses;       /* likewise: of the programs that count states */
+        int64_t carried[_MEMCG_MAX]; /* states of groups that were folded into it */
+};
+
+enum { ABILITY_OBJECT_CHECK, ABILITY_LATE_CHARGES, ABILITY_HOLES, ABILITY_STATES, ABILITY_NODES, _ABILITIES };
+
+struct tracker_bpf {
+        struct tracker base;
+        struct memcgprof_bpf *skel;
+        struct tracker_options options;
+        struct tables tables;
+        struct group *groups; /* [tables.n_groups]; the first is limbo */
+        unsigned n_active;
+        struct bpf_link *links[48];
+        const char *sections[48]; /* of the programs that are attached; filled by tracker_bpf_hooks() */
+        size_t n_links;
+        bool has_states, has_stack_areas, has_holes;
+        int64_t swept_at_us;
+        struct tracker_ability abilities[_ABILITIES];
+        char reasons[_ABILITIES][160];
+};
+
+/* Of each program its kind decides whether it is loaded, and its place when it is attached. */
+enum hook_kind { ON_SOFTIRQ, ON_ALLOCATION, ON_TASK, ON_STATE, ON_FREE, ON_FREE_IN_INTERRUPT, ON_HOLE };
+
+/* As recursion_misses of all loaded programs of one kind. */
+uint64_t tracker_bpf_misses(const struct tracker_bpf *t, enum hook_kind kind);
+
+int libbpf_fail(char **reterr, int error, const char *what);
+void libbpf_forget_complaint(void);
+
+/* Loads the programs for t->options and maps their tables. */
+int tracker_bpf_load(struct tracker_bpf *t, char **reterr);
+void tracker_bpf_unload(struct tracker_bpf *t);
+
+/* Learns from an allocation of this thread where the kernel keeps its page structures; without it owners cannot be read. */
+int tracker_bpf_learn(struct tracker_bpf *t, char **reterr);
+
+int tracker_bpf_attach(struct tracker_bpf *t, char **reterr);
+const char *const *tracker_bpf_hooks(struct tracker *base, size_t *ret_n);
+void tracker_bpf_detach(struct tracker_bpf *t);

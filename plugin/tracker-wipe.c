@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* See tracker-tables.h: what ended groups leave, and how one group becomes part of another. */
+#include "tracker-tables.h"
+
+static struct mp_site *site_at(const struct tables *t, u32 slot) {
+        return (struct mp_site *)t->sites.data + slot;
+}
+
+static struct mp_rare *rare_at(const struct tables *t, u32 slot) {
+        return (struct mp_rare *)t->rare.data + slot;
+}
+
+static struct mp_counts *counts_at(const struct tables *t, unsigned cpu, u32 slot) {
+        return (struct mp_counts *)t->counts.data + (size_t)cpu * t->n_sites + slot;
+}
+
+static struct mp_group_counts *group_counts_at(const struct tables *t, unsigned cpu, unsigned group) {
+        return (struct mp_group_counts *)t->group_counts.data + (size_t)cpu * t->n_groups + group;
+}
+
+/* ---- wiping ---------------------------------------------------------------------------------------------------------------
+ */
+
+/* The group that an object is booked in; of one in limbo that is MP_LIMBO. */
+static unsigned group_of_object(const struct tables *t, u64 value) {
+        return tables_group_of_slot(t, mp_value_slot(value));
+}
+
+/* Programs only take objects out or put others in meanwhile; an object that is gone already is somebody else's. */
+static void wipe_objects(struct tables *t, const bool *dirty) {
+        struct mp_set *sets = t->objects.data;
+
+        for (size_t i = 0; i < t->n_sets; i++)
+                for (size_t way = 0; way < MP_WAYS; way++) {
+                        struct mp_object *o = &sets[i].way[way];
+                        u64 key = __atomic_load_n(&o->key, __ATOMIC_ACQUIRE);
+
+                        if (key && key != MP_BUSY && dirty[group_of_object(t, o->value)])
+                                __atomic_compare_exchange_n(&o->key, &key, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+                }
+}
+
+static void wipe_slot(struct tables *t, u32 slot) {
+        for (unsigned cpu = 0; cpu < t->n_cpus && slot < t->n_sites; cpu++)
+                memset(counts_at(t, cpu, slot), 0, sizeof(struct mp_counts));
+        memset(rare_at(t, slot), 0, sizeof(struct mp_rare));
+        if (slot < t->n_sites)
+                __atomic_store_n(&site_at(t, slot)->tag, 0, __ATOMIC_RELEASE);
+}
+
+/* The tag decides, and not tables_group_of_slot(): limbo has slots too. */
+static void wipe_slots(struct tables *t, const bool *dirty) {
+        for (u32 slot = 0; slot < t->n_slots; slot++) {
+                u64 tag = slot < t->n_sites ? site_at(t, slot)->tag : 1;
+
+                if (tag && tag != MP_BUSY && dirty[tables_group_of_slot(t, slot)])
+                        wipe_slot(t, slot);
+        }
+        t->listed_at = 0;
+}
+
+/*
+ * A site that goes may leave a gap before another of the same hash: that one is then made a second time, and added up when
+ * read.
+ */
+void tables_wipe(struct tables *t, const bool *dirty) {
+        wipe_objects(t, dirty);
+        wipe_slots(t, dirty);
+        for (unsigned group = 0; group < t->n_groups; group++)
+                for (unsigned cpu = 0; cpu < t->n_cpus && dirty[group]; cpu++)
+                        memset(group_counts_at(t, cpu, group), 0, sizeof(struct mp_group_counts));
+}
+
+/* ---- stacks ---------------------------------------------------------------------------------------------------------------
+ */
+
+static struct mp_stack *stack_at(const struct tables *t, size_t i) {
+        return (struct mp_stack *)t->stacks.data + i;
+}
+
+/* Which stacks are named by a site. NULL on ENOMEM. */
+static bool *named_stacks(const struct tables *t) {
+        bool *named = calloc(t->n_stacks, sizeof(bool));
+
+        for (u32 slot = 0; named && slot < t->n_sites; slot++) {
+                u64 tag = __atomic_load_n(&site_at(t, slot)->tag, __ATOMIC_ACQUIRE), id = site_at(t, slot)->id;
+                u32 source = mp_tag_source(tag);
+
+                if (tag && tag != MP_BUSY && (source == MP_PAGES || source == MP_USER || source == MP_BULK) && id &&
+                        id <= t->n_stacks)
+                        named[id - 1] = true;
+        }
+        return named;
+}
+
+static size_t stacks_used(const struct tables *t) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < t->n_stacks; i++)
+                n += stack_at(t, i)->hash != 0;
+        return n;
+}
+
+/*
+ * A program may have found a stack and be about to make a site of it: so the hash is taken away first, which lets nobody find
+ * it again; after a grace period whoever had it has made the site, and then it gets its hash back.
+ */
+void tables_retire_stacks(struct tables *t, void (*grace)(void)) {
+        _cleanup_free_ bool *before = NULL, *after = NULL;
+        _cleanup_free_ u64 *hashes = NULL;
+
+        if (stacks_used(t) <= t->n_stacks / 2)
+                return;
+        before = named_stacks(t);
+        hashes = calloc(t->n_stacks, sizeof(u64));
+        if (!before || !hashes)
+                return;
+        for (size_t i = 0; i < t->n_stacks; i++) {
+                u64 hash = __atomic_load_n(&stack_at(t, i)->hash, __ATOMIC_ACQUIRE);
+
+                if (before[i] || !hash || hash == MP_BUSY)
+                        continue;
+                hashes[i] = hash;
+                __atomic_store_n(&stack_at(t, i)->hash, MP_BUSY, __ATOMIC_RELEASE);
+        }
+        grace();
+        after = named_stacks(t);
+        for (size_t i = 0; i < t->n_stacks; i++)
+                if (hashes[i])
+                        __atomic_store_n(&stack_at(t, i)->hash, after && !after[i] ? 0 : hashes[i], __ATOMIC_RELEASE);
+}
+
+/* ---- folding --------------------------------------------------------------------------------------------------------------
+ */
+
+/* As the programs do it (site.bpf.h, slot_made()). n_slots: no room. */
+static u32 make_slot(struct tables *t, u64 id, u64 tag, u64 gfp) {
+        u64 at = ((id + (tag << 40) + (tag >> 8)) * 0x9e3779b97f4a7c15ULL) >> 32;
+
+        for (u32 i = 0; i < MP_PROBES; i++) {
+                u32 slot = (u32)(at + i) & (t->n_sites - 1);
+                struct mp_site *site = site_at(t, slot);
+                u64 found = __atomic_load_n(&site->tag, __ATOMIC_ACQUIRE);
+
+                if (found == tag && site->id == id) {
+                        __atomic_or_fetch(&site->gfp, gfp, __ATOMIC_RELAXED);
+                        return slot;
+                }
+                if (found ||
+                        !__atomic_compare_exchange_n(&site->tag, &found, MP_BUSY, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+                        continue;
+                site->id = id;
+                site->gfp = gfp;
+                __atomic_store_n(&site->tag, tag, __ATOMIC_RELEASE);
+                __atomic_add_fetch(t->sites_made, 1, __ATOMIC_SEQ_CST);
+                return slot;
+        }
+        return t->n_slots;
+}
+
+static u64 retag(u64 tag, unsigned group) {
+        return (tag & UINT32_MAX) | (u64)group << 32;
+}
+
+int tables_fold_prepare(struct tables *t, unsigned from, unsigned to, u32 **ret_map) {
+        _cleanup_free_ u32 *map = calloc(t->n_slots, sizeof(u32));
+
+        if (!map)
+                return -ENOMEM;
+        for (u32 slot = 0; slot < t->n_sites; slot++) {
+                const struct mp_site *site = site_at(t, slot);
+
+                if (tables_group_of_slot(t, slot) != from)
+                        continue;
+                map[slot] = make_slot(t, site->id, retag(site->tag, to), site->gfp);
+                if (map[slot] == t->n_slots)
+                        return -ENOSPC;
+        }
+        for (unsigned place = 0; place < MP_CATCH_ALLS; place++)
+                map[t->n_sites + from * MP_CATCH_ALLS + place] = t->n_sites + to * MP_CATCH_ALLS + place;
+        *ret_map = TAKE(map);
+        return 0;
+}
+
+u64 tables_fold_value(const struct tables *t, const u32 *map, unsigned from, u64 value) {
+        u32 slot = mp_value_slot(value);
+
+        if (slot >= t->n_slots || group_of_object(t, value) != from)
+                return value;
+        return (value & ~(0xffffffULL << 32)) | (u64)map[slot] << 32;
+}
+
+void tables_fold_objects(struct tables *t, const u32 *map, unsigned from) {
+        struct mp_set *sets = t->objects.data;
+
+        for (size_t i = 0; i < t->n_sets; i++)
+                for (size_t way = 0; way < MP_WAYS; way++) {
+                        struct mp_object *o = &sets[i].way[way];
+                        u64 key = __atomic_load_n(&o->key, __ATOMIC_ACQUIRE), value, moved;
+
+                        if (!key || key == MP_BUSY)
+                                continue;
+                        value = __atomic_load_n(&o->value, __ATOMIC_RELAXED);
+                        moved = tables_fold_value(t, map, from, value);
+                        if (moved != value)
+                                __atomic_compare_exchange_n(
+                                        &o->value, &value, moved, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+                }
+}
+
+#define ADD(to, from) __atomic_add_fetch(&(to), (from), __ATOMIC_SEQ_CST)
+
+static void fold_rare(struct mp_rare *to, const struct mp_rare *from) {
+        ADD(to->freed_bytes, from->freed_bytes);
+        ADD(to->freed_calls, from->freed_calls);
+        ADD(to->written_off_bytes, from->written_off_bytes);
+        ADD(to->written_off_calls, from->written_off_calls);
+        ADD(to->untracked_bytes, from->untracked_bytes);
+        ADD(to->untracked_calls, from->untracked_calls);
+        ADD(to->squares, from->squares);
+        ADD(to->allocated_bytes, from->allocated_bytes);
+        ADD(to->allocated_calls, from->allocated_calls);
+}
+
+/* One slot's counters of all CPUs as shared ones. Which pair of freed counters holds what depends on the source. */
+static struct mp_rare sum_slot(const struct tables *t, u32 slot) {
+        u64 source = mp_tag_source(site_at(t, slot)->tag);
+        struct mp_rare sum = {};
+
+        for (unsigned cpu = 0; cpu < t->n_cpus; cpu++) {
+                const struct mp_counts *m = counts_at(t, cpu, slot);
+
+                sum.allocated_bytes += m->allocated_bytes;
+                sum.allocated_calls += m->allocated_calls;
+                sum.freed_bytes += m->freed_bytes;
+                sum.freed_calls += m->freed_calls;
+                if (source == MP_PAGES || source == MP_USER) {
+                        sum.squares += m->allocated_squares - m->freed_squares;
+                        continue;
+                }
+                sum.freed_bytes += m->cache_freed_bytes;
+                sum.freed_calls += m->cache_freed_calls;
+        }
+        return sum;
+}
+
+static void fold_group_counts(struct tables *t, unsigned from, unsigned to) {
+        struct mp_group_counts *into = group_counts_at(t, 0, to);
+        struct mp_rare pages = {};
+
+        for (unsigned cpu = 0; cpu < t->n_cpus; cpu++) {
+                const struct mp_group_counts *g = group_counts_at(t, cpu, from);
+
+                pages.allocated_bytes += g->pages_bytes;
+                pages.allocated_calls += g->pages_calls;
+                pages.freed_bytes += g->pages_freed_bytes;
+                pages.freed_calls += g->pages_freed_calls;
+                ADD(into->irq_bytes, g->irq_bytes);
+                ADD(into->kthread_bytes, g->kthread_bytes);
+                ADD(into->unmatched_bytes, g->unmatched_bytes);
+        }
+        fold_rare(rare_at(t, t->n_sites + (u32)mp_catch_all(to, MP_PAGES, 1)), &pages);
+}
+
+void tables_fold_counts(struct tables *t, const u32 *map, unsigned from, unsigned to) {
+        for (u32 slot = 0; slot < t->n_slots; slot++) {
+                struct mp_rare sum = {};
+
+                if (tables_group_of_slot(t, slot) != from)
+                        continue;
+                if (slot < t->n_sites)
+                        sum = sum_slot(t, slot);
+                fold_rare(rare_at(t, map[slot]), &sum);
+                fold_rare(rare_at(t, map[slot]), rare_at(t, slot));
+                wipe_slot(t, slot);
+        }
+        fold_group_counts(t, from, to);
+        for (unsigned cpu = 0; cpu < t->n_cpus; cpu++)
+                memset(group_counts_at(t, cpu, from), 0, sizeof(struct mp_group_counts));
+        t->listed_at = 0;
+}

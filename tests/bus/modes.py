@@ -1,0 +1,452 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Who may be measured beside whom: the modes of the machine and of specs, the host, the bound on groups, and many profiles."""
+
+import contextlib
+import os
+import time
+
+import dbus
+from bus import MANAGER, PATH, PROFILE, Bus, Signals
+from proc import eventually
+from tap import check, equal, main
+from validate import validated
+
+from fake import ERROR, ROWS, Changes, Client, Fake, Group, container_group, new_id, refused
+
+HOST = "/org/memcgprof1/host"
+MANY = 200  # more than fs.inotify.max_user_instances
+
+
+def start(t, target, spec=None):
+    """By a Group or by words."""
+    target = target if isinstance(target, str) else f"cgroup:{target.path}"
+    return str(t.client.manager("StartProfile", target, options={"spec": spec} if spec else {}))
+
+
+def stop(t, *paths):
+    for path in paths:
+        t.client.manager("StopProfile", dbus.ObjectPath(path))
+
+
+def busy(t, target, holder, spec=None):
+    """Refused, naming the holder, and nothing has changed."""
+    before = t.client.manager("ListProfiles"), effective(t)
+    refused(ERROR + "Busy", [holder if isinstance(holder, str) else holder.path], start, t, target, spec)
+    equal((t.client.manager("ListProfiles"), effective(t)), before, "what a refused call changed")
+
+
+def effective(t):
+    return str(t.client.get(PATH, MANAGER, "EffectiveMode"))
+
+
+def shown(t, path):
+    """The mode of a profile, which every way of asking tells alike."""
+    words = {str(t.client.get(path, PROFILE, "Mode")),
+             validated(t.client.profile(path, "GetSummary"), "memcgprof.summary")["profile"]["mode"],
+             *(str(entry[5]["mode"]) for entry in t.client.manager("ListProfiles") if entry[0] == path)}
+    equal(len(words), 1, f"mode of {path}: {words}")
+    return words.pop()
+
+
+def set_mode(t, mode):
+    t.client.manager("SetMode", mode)
+
+
+def gaps(t, path):
+    profile = validated(t.client.profile(path, "GetSummary"), "memcgprof.summary")["profile"]
+    return profile["spec"], [gap["word"] for gap in profile["unavailable"]]
+
+
+def autos_share(t):
+    with Group() as a, Group() as b, Group() as c, Changes(t.bus) as changes:
+        first = start(t, a)
+        changes.expect((PATH, {"EffectiveMode": "single"}))
+        equal((effective(t), shown(t, first)), ("single", "single"), "one alone")
+        second = start(t, b)
+        changes.expect((PATH, {"EffectiveMode": "multi"}), (first, {"Mode": "multi"}))
+        equal((effective(t), shown(t, first), shown(t, second)), ("multi",) * 3, "two")
+        third = start(t, c)
+        t.daemon.wait_counting(3)
+        stop(t, first)
+        equal((effective(t), shown(t, second)), ("multi", "multi"), "two are left")
+        # A removed cgroup does not count any more, and keeps the mode that it ended in.
+        c.remove()
+        t.wait_state(third, "ended")
+        changes.expect((third, {"State": "ended"}), (PATH, {"EffectiveMode": "single"}), (second, {"Mode": "single"}))
+        equal((effective(t), shown(t, second), shown(t, third)), ("single", "single", "multi"), "one is left")
+        stop(t, second)
+        changes.expect((PATH, {"EffectiveMode": "auto"}))
+        equal((effective(t), shown(t, third)), ("auto", "multi"), "none is left")
+        stop(t, third)
+
+
+def switches_often(t):
+    with Group() as a, Group() as b:
+        first = start(t, a)
+        for _ in range(100):
+            second = start(t, b)
+            equal((effective(t), str(t.client.get(first, PROFILE, "Mode"))), ("multi", "multi"), "two")
+            stop(t, second)
+            equal((effective(t), str(t.client.get(first, PROFILE, "Mode"))), ("single", "single"), "one")
+        stop(t, first)
+
+
+def containers_share(t):
+    """What the hook is told is what is in force."""
+    ids = [new_id() for _ in range(3)]
+    with contextlib.ExitStack() as stack:
+        groups = [stack.enter_context(container_group(i)) for i in ids]
+        for name, g, mode in zip(ids, groups, ("single", "multi", "multi")):
+            _, told = t.client.manager("RegisterContainer", name, options={"pid": dbus.UInt32(g.pid)})
+            equal(str(told), mode, "mode of the reply")
+        t.daemon.wait_counting(3)
+        stop(t, *t.client.paths())
+
+
+def multi_from_the_start(t):
+    with Group() as a, Group() as b:
+        path = start(t, a, "multi")
+        equal((effective(t), shown(t, path)), ("multi", "multi"), "alone")
+        busy(t, b, a, "single")
+        stop(t, path, start(t, b, "multi"))
+
+
+def single_holds(t):
+    with Group() as a, Group() as b, Group() as c:
+        path = start(t, a, "single")
+        equal(shown(t, path), "single", "mode")
+        for spec in (None, "auto", "multi", "single"):
+            busy(t, b, a, spec)
+            busy(t, "host", a, spec)
+        equal(start(t, a), path, "it may be asked for again")
+        t.daemon.wait_counting(1)
+        stop(t, path)
+        paths = [start(t, a), start(t, b)]
+        busy(t, c, a, "single")
+        stop(t, *paths)
+
+
+def ended_holds_nothing(t):
+    with Group() as a, Group() as b, Group() as c:
+        ended = start(t, a, "single")
+        a.remove()
+        t.wait_state(ended, "ended")
+        equal(effective(t), "auto", "EffectiveMode")
+        other = start(t, b, "single")
+        equal(sorted(t.client.paths()), sorted([ended, other]), "it stays readable")
+        busy(t, c, b)
+        equal((shown(t, ended), shown(t, other)), ("single", "single"), "modes")
+        set_mode(t, "single")
+        set_mode(t, "auto")
+        stop(t, ended, other)
+
+
+def report_of(finished, path):
+    """The profile as its next report has it; reports of earlier cases may still come in."""
+    done, file = finished.next()
+    while done != path:
+        done, file = finished.next()
+    with open(file, encoding="utf-8") as f:
+        return validated(f.read(), "memcgprof.report")["profile"]
+
+
+def reports_tell_the_mode(t):
+    with Group() as a, Group() as b, Signals(t.bus, "ProfileFinished") as finished:
+        first, second = start(t, a), start(t, b)
+        a.remove()
+        equal(report_of(finished, first)["mode"], "multi", "mode of the report of one of two")
+        stop(t, second)
+        equal(report_of(finished, second)["mode"], "single", "mode of the report of the one that was left")
+        stop(t, first)
+
+
+def host_profile(t):
+    with Signals(t.bus, "ProfileAdded") as added, Signals(t.bus, "ProfileRemoved") as removed, Signals(t.bus, "ProfileFinished") as finished:
+        refused(ERROR + "NoSuchProfile", ["host"], t.client.manager, "GetProfile", "host")
+        refused("org.freedesktop.DBus.Error.UnknownObject", [HOST], t.client.profile, HOST, "GetSummary")
+        equal(start(t, "host"), HOST, "object path")
+        equal(added.next(), [HOST], "ProfileAdded")
+        equal((start(t, "host"), str(t.client.manager("GetProfile", "host"))), (HOST, HOST), "asked for again")
+        t.daemon.wait_counting(1)
+        equal([line.split() for line in t.daemon.tracked() if line.startswith("begin")][-1][2], "/", "what is measured")
+        t.daemon.write(ROWS)
+        (path, kind, name, state, live, more), = t.client.manager("ListProfiles")
+        equal((path, kind, name, state), (HOST, "host", "host", "active"), "the row of the list")
+        equal(int(live), t.client.live_bytes(HOST), "live bytes")
+        equal((str(more["cgroup"]), int(more["cgroup_id"])), ("/", os.stat(Group().mount).st_ino), "cgroup")
+        equal([str(r) for r in more["requesters"]], ["bus:host"], "requesters")
+        equal({str(k): str(v) for k, v in t.client.get_all(HOST, PROFILE).items()},
+              {"Kind": "host", "Id": "host", "Cgroup": "/", "State": "active", "Mode": "single", "CgroupId": str(more["cgroup_id"])}, "properties")
+        document = validated(t.client.profile(HOST, "GetSummary"), "memcgprof.summary")
+        equal((document["profile"]["kind"], document["profile"]["id"], document["totals"]["charged"]["slab"]), ("host", "host", 13000), "document")
+        t.client.profile(HOST, "Reset")
+        check(HOST in t.bus.busctl("tree", "org.memcgprof1", "--list").split(), "busctl tree does not show it")
+        with Group() as g:
+            # Its own object stays the only way to it.
+            for target in ("cgroup:/", f"cgroup:{g.mount}"):
+                refused(ERROR + "NotSupported", ["host"], start, t, target)
+            refused(ERROR + "NotSupported", ["host"], t.client.manager, "RegisterContainer", new_id(), options={"cgroup": "/"})
+            refused("org.freedesktop.DBus.Error.InvalidArgs", ["host"], start, t, "host:")
+        stop(t, HOST)
+        equal(removed.next(), [HOST], "ProfileRemoved")
+        equal(report_of(finished, HOST)["kind"], "host", "kind of the report")
+        t.daemon.wait_counting(0)
+    t.daemon.write()
+
+
+def host_in_auto(t):
+    with Group() as a, Group() as b, Changes(t.bus) as changes:
+        start(t, "host")
+        changes.expect((PATH, {"EffectiveMode": "single"}))
+        path = start(t, a)
+        changes.expect((PATH, {"EffectiveMode": "multi"}), (HOST, {"Mode": "multi"}))
+        equal((shown(t, HOST), shown(t, path)), ("multi", "multi"), "modes")
+        # It does not go for somebody who cannot come anyway.
+        busy(t, b, a, "single")
+        stop(t, path)
+        changes.expect((PATH, {"EffectiveMode": "single"}), (HOST, {"Mode": "single"}))
+        with Signals(t.bus, "ProfileRemoved") as removed, Signals(t.bus, "ProfileFinished") as finished:
+            path = start(t, a, "single")
+            equal(removed.next(), [HOST], "what single ends")
+            equal(report_of(finished, HOST)["kind"], "host", "its report")
+        equal(t.client.paths(), [path], "profiles")
+        equal((effective(t), shown(t, path)), ("single", "single"), "mode")
+        t.daemon.wait_counting(1)
+        busy(t, "host", a)
+        stop(t, path)
+        # A failed start sends nobody away.
+        start(t, "host")
+        t.daemon.write(begin_error=19)
+        refused(ERROR + "Gone", [], start, t, a, "single")
+        t.daemon.write()
+        equal((t.client.paths(), effective(t)), ([HOST], "single"), "the host's profile is untouched")
+        # What it asked for itself, it holds.
+        equal(start(t, "host", "single"), HOST, "another spec")
+        busy(t, a, "host", "single")
+        busy(t, a, "host")
+        stop(t, HOST)
+
+
+def host_in_multi_and_single(t):
+    with Group() as a, Group() as b:
+        set_mode(t, "multi")
+        paths = [start(t, a), start(t, "host"), start(t, b)]
+        equal([shown(t, path) for path in paths], ["multi"] * 3, "modes")
+        a.remove()
+        t.wait_state(paths[0], "ended")
+        equal(str(t.client.get(HOST, PROFILE, "State")), "active", "State of the host's profile")
+        stop(t, *paths)
+    with Group() as a, Group() as b:
+        set_mode(t, "single")
+        start(t, "host")
+        path = start(t, a)
+        equal(t.client.paths(), [path], "every request in the mode single ends the host's profile")
+        busy(t, "host", a)
+        busy(t, b, a, "multi")
+        stop(t, path)
+    set_mode(t, "auto")
+
+
+def modes_against_what_runs(t):
+    def against(mode, holder):
+        before = [str(t.client.get(PATH, MANAGER, name)) for name in ("Mode", "EffectiveMode")]
+        refused(ERROR + "Busy", [holder.path], t.client.manager, "SetMode", mode)
+        refused(ERROR + "Busy", [holder.path], t.client.set, PATH, MANAGER, "Mode", mode)
+        equal([str(t.client.get(PATH, MANAGER, name)) for name in ("Mode", "EffectiveMode")], before, "modes after a refusal")
+        with open(os.path.join(t.daemon.state, "mode"), encoding="ascii") as f:
+            equal(f.read().strip(), before[0], "what is saved after a refusal")
+
+    set_mode(t, "auto")
+    with Group() as a, Group() as b:
+        paths = [start(t, a), start(t, b)]
+        against("single", a)
+        set_mode(t, "multi")
+        against("single", a)
+        set_mode(t, "auto")
+        stop(t, paths[0], start(t, "host"))
+        set_mode(t, "single")
+        equal(shown(t, paths[1]), "single", "one is no contradiction")
+        busy(t, a, b)
+        set_mode(t, "multi")
+        equal(shown(t, paths[1]), "multi", "it is told about the mode")
+        refused(ERROR + "NotReady", ["multi", "SetMode"], start, t, a, "single")
+        stop(t, paths[1])
+        refused(ERROR + "NotReady", ["multi", "SetMode"], start, t, a, "single")
+        equal(t.client.paths(), [], "nothing began")
+        set_mode(t, "auto")
+        path = start(t, a, "single")
+        against("multi", a)
+        set_mode(t, "single")
+        set_mode(t, "auto")
+        stop(t, path)
+
+
+def another_spec(t):
+    with Group() as a, Group() as b:
+        first, second = start(t, a, "auto,numa,sample=64K"), start(t, b)
+        refused(ERROR + "Busy", [b.path], start, t, a, "single")
+        equal(gaps(t, first), ("auto,sample=64K,numa", []), "a refused spec is not applied")
+        stop(t, second)
+        equal(start(t, a, "single"), first, "alone it may hold")
+        busy(t, b, a)
+        equal(gaps(t, first), ("single,sample=64K,numa", []), "what it counts by stays")
+        start(t, a, "auto,sample=1M,numa")
+        equal(gaps(t, first), ("auto,sample=64K,numa", ["sample"]), "what cannot be changed any more is told")
+        second = start(t, b)
+        start(t, b, "multi,numa,stacks=all,sample=4K")
+        equal(gaps(t, second), ("multi", ["stacks=all", "numa", "sample", "stacks=all"]), "nor can be added")
+        refused(ERROR + "NotSupported", ["numa"], start, t, b, "auto,numa,required")
+        equal(gaps(t, second)[0], "multi", "the spec after a refusal")
+        stop(t, first, second)
+        # An annotation is a spec as well, and may not hold.
+        name = new_id()
+        with container_group(name) as c:
+            path = start(t, c)
+            t.client.manager("RegisterContainer", name, options={"pid": dbus.UInt32(c.pid), "spec": "single"})
+            stop(t, start(t, a), path)
+
+
+def specs_reach_the_tracker(t):
+    with Group() as g:
+        for spec, words in (("auto", []), ("auto,numa", ["numa"]), ("auto,sample=64K", ["page_sample=65536"]), ("multi,stacks=all", ["page_sample=1"]),
+                            ("single,stacks=all,sample=1M,numa", ["page_sample=1", "numa"])):
+            path = start(t, g, spec)
+            line = [line for line in t.daemon.tracked() if line.startswith("begin")][-1]
+            equal(line.split(" ")[3:], words, f"what the tracker was told for {spec}")
+            stop(t, path)
+
+
+def off_ends_all(t):
+    with Group() as a, Group() as b, Changes(t.bus) as changes, Signals(t.bus, "ProfileFinished") as finished:
+        paths = [start(t, a), start(t, b), start(t, "host")]
+        changes.expect((PATH, {"EffectiveMode": "single"}), (PATH, {"EffectiveMode": "multi"}), (paths[0], {"Mode": "multi"}))
+        set_mode(t, "off")
+        changes.expect((PATH, {"Mode": "off"}), (PATH, {"EffectiveMode": "off"}))
+        equal(t.client.paths(), [], "profiles")
+        t.daemon.wait_counting(0)
+        for path in paths:
+            equal(report_of(finished, path)["mode"], "multi", "mode that it ran in")
+        refused(ERROR + "NotReady", ["off", "SetMode"], start, t, "host")
+        set_mode(t, "auto")
+        changes.expect((PATH, {"Mode": "auto"}), (PATH, {"EffectiveMode": "auto"}))
+
+
+def restarts_keep_the_mode(t):
+    for mode in ("multi", "single", "off", "auto"):
+        set_mode(t, mode)
+        for end in (t.daemon.stop, t.daemon.kill):
+            end()
+            t.daemon.start()
+            equal((str(t.client.get(PATH, MANAGER, "Mode")), effective(t)), (mode, mode), "modes after a restart")
+
+
+def limit(t):
+    with Bus() as bus, Fake(bus, "--groups-max=3", settle_ms=60000) as daemon, Client(bus) as client, contextlib.ExitStack() as stack:
+        other = Test(bus, daemon, client)
+        groups = [stack.enter_context(Group(processes=0)) for _ in range(6)]
+        paths = [start(other, groups[0]), start(other, "host"), start(other, groups[2])]
+        refused(ERROR + "Limit", ["3", "--groups-max", "stop"], start, other, groups[3])
+        equal(sorted(client.paths()), sorted(paths), "profiles after a refusal")
+        # Who ended first makes room, and only when room is needed.
+        for i in (2, 0):
+            groups[i].remove()
+            other.wait_state(paths[i], "ended")
+        paths += [start(other, groups[3])]
+        equal(sorted(client.paths()), sorted([paths[0], paths[1], paths[3]]), "one had to go")
+        paths += [start(other, groups[4])]
+        equal(sorted(client.paths()), sorted([paths[1], paths[3], paths[4]]), "and another")
+        refused(ERROR + "Limit", ["3"], start, other, groups[5])
+        # Sites run out in the tracker: that is a limit as well.
+        stop(other, paths[3])
+        daemon.write(begin_error=28)
+        refused(ERROR + "Limit", [], start, other, groups[5])
+        daemon.write()
+        start(other, groups[5])
+    with Bus() as bus, Fake(bus, "--groups-max=1") as daemon, Client(bus) as client, Group() as g:
+        other = Test(bus, daemon, client)
+        start(other, "host")
+        path = start(other, g, "single")
+        equal(client.paths(), [path], "the one place is given over")
+
+
+def inotify_instances(t):
+    directory = f"/proc/{t.daemon.process.pid}/fd"
+    links = []
+    for fd in os.listdir(directory):
+        with contextlib.suppress(OSError):
+            links.append(os.readlink(f"{directory}/{fd}"))
+    return links.count("anon_inode:inotify")
+
+
+def many_profiles(t):
+    """As many as a machine has inotify instances, and more: they begin, are listed, and their ends are all seen."""
+    with contextlib.ExitStack() as stack:
+        above = stack.enter_context(Group(processes=0))
+        groups = [stack.enter_context(Group(parent=os.fsdecode(above.directory), processes=0)) for _ in range(MANY)]
+        begin = time.perf_counter()
+        paths = [start(t, g) for g in groups]
+        print(f"# StartProfile: {(time.perf_counter() - begin) / MANY * 1000:.2f} ms each of {MANY}", flush=True)
+        for what, call in (("ListProfiles", lambda: t.client.manager("ListProfiles")),
+                           ("GetManagedObjects", lambda: t.client.call(PATH, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", ""))):
+            begin = time.perf_counter()
+            found = len(call())
+            print(f"# {what}: {(time.perf_counter() - begin) * 1000:.1f} ms", flush=True)
+            equal(found, MANY, what)
+        check(inotify_instances(t) <= 1, f"{inotify_instances(t)} inotify instances")
+        equal({shown(t, path) for path in paths[:3] + paths[-3:]}, {"multi"}, "modes")
+        for g in groups:
+            g.remove()
+        eventually(lambda: all(str(entry[3]) == "ended" for entry in t.client.manager("ListProfiles")), 20, "the end of each is seen")
+        equal(effective(t), "auto", "EffectiveMode")
+        t.client.manager("SetMode", "off")
+        equal(t.client.paths(), [], "profiles")
+        t.client.manager("SetMode", "auto")
+        t.daemon.wait_counting(0)
+
+
+class Test:
+    """One bus, one daemon and one client for all cases but those that want a daemon of their own."""
+
+    def __init__(self, bus, daemon, client):
+        self.bus, self.daemon, self.client = bus, daemon, client
+
+    def wait_state(self, path, state):
+        eventually(lambda: str(self.client.get(path, PROFILE, "State")) == state, 10, f"{path} is {state}")
+
+
+CASES = (
+    ("autos share: single, multi, and back", autos_share),
+    ("a hundred switches", switches_often),
+    ("containers share, and their hooks are told", containers_share),
+    ("multi is multi from the start", multi_from_the_start),
+    ("single holds, is named, and needs to be alone", single_holds),
+    ("an ended profile holds nothing", ended_holds_nothing),
+    ("reports tell the mode that was in force", reports_tell_the_mode),
+    ("the host's profile", host_profile),
+    ("the host in auto", host_in_auto),
+    ("the host in multi and in single", host_in_multi_and_single),
+    ("a mode against what runs changes nothing", modes_against_what_runs),
+    ("another spec for an active profile", another_spec),
+    ("specs reach the tracker", specs_reach_the_tracker),
+    ("off ends all", off_ends_all),
+    ("restarts keep the mode", restarts_keep_the_mode),
+    ("groups are bounded", limit),
+    ("many profiles", many_profiles),
+)
+
+
+def tests(tap):
+    with Bus() as bus, Fake(bus) as daemon, Client(bus) as client:
+        t = Test(bus, daemon, client)
+        for name, function in CASES:
+            tap.case(name, function, t)
+            # What a case that failed left behind is no concern of the next one.
+            left = client.paths()
+            stop(t, *left)
+            set_mode(t, "auto")
+            daemon.write()
+        check(daemon.alive(), "the daemon is gone: " + daemon.log_text()[-2000:])
+
+
+main(tests)

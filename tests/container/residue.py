@@ -1,0 +1,98 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Figures: how much of what a container holds is explained, and how much stays at sites of what it has let go.
+
+Nine workloads in containers through the daemon. Each holds much, lets it go, makes and drops more, one at a time. While held: at
+least 99 % of the memcg's growth stands at named functions that are no wrappers. At the end: sites hold at most 0.1 % of all
+that was allocated beyond what the memcg holds itself, and outside of blind rows nothing uncharged but an allowance.
+
+One line each for grep: "explained: WORKLOAD growth=… named=…" and "residue: WORKLOAD allocated=… charged_left=…".
+"""
+
+import os
+import tempfile
+
+from bus import Bus
+from container import Container, hook_entry, need_containers
+from daemon import Daemon
+from figures import Explained, Reading, residue
+from summary import profiled
+from tap import check, main
+
+# What to hold and what to make and drop; /data is a directory of the host's disk.
+WORKLOADS = {
+    "pipes": ("hold pipes 9000", "churn pipes 20000"),
+    "unix-sockets": ("hold sockets 10000", None),
+    "tmpfs-files": ("hold files 10000", "churn files 5000"),
+    "mapping": (f"hold memory {64 << 20}", None),
+    "processes": ("hold processes 100", "churn processes 2000"),
+    "disk-files": ("hold files 5000", "churn files 5000"),
+    "epoll": ("hold epoll 5000", "churn epoll 50000"),
+    "threads": ("hold threads 1000", "churn threads 2000"),
+    "tcp-connections": ("hold connections 1000", "churn connections 20000"),
+}
+
+
+def data_mount(directory):
+    def edit(config):
+        config["mounts"].append({"destination": "/data", "type": "bind", "source": directory, "options": ["bind", "rw"]})
+    return edit
+
+
+def measure(tap, bus, name, hold, churn):
+    hook = hook_entry(bus.address)
+    with tempfile.TemporaryDirectory(prefix="memcgprof-test-", dir="/var/tmp") as disk:
+        directory = "/data" if name.startswith("disk") else "/tmp"
+        with Container(args=("/bin/workload", "--dir", directory), edit=data_mount(disk),
+                       hooks={"createRuntime": [hook], "poststop": [hook]}, annotations={"org.memcgprof.profile": "auto"}) as box:
+            box.start()
+            profiled(bus, box)
+            before = Reading(bus, box)
+            box.tell(hold, "ready")
+            held = Reading(bus, box)
+            box.tell("release", "released")
+            if churn:
+                box.tell(churn, "churned", seconds=120)
+            after, left = residue(bus, box, before)
+    explained = Explained(before, held)
+    tap.diag(explained.line(name))
+    tap.diag(left.line(name))
+    for line in left.sites():
+        tap.diag(line)
+    tap.diag(f"lost: {after.summary.lost()}")
+    return explained, left
+
+
+def is_explained(explained):
+    check(explained.growth > 1 << 16, f"the memcg grew by {explained.growth} only")
+    check(abs(explained.growth - explained.named) <= explained.allowance,
+          f"of {explained.growth} bytes of growth {explained.named} stand at named functions, allowance {explained.allowance}")
+
+
+def charged_is_gone(left):
+    check(left.charged <= left.charged_allowance,
+          f"sites hold {left.charged} charged bytes that the memcg does not, of {left.allocated}; allowance {left.charged_allowance}")
+
+
+def uncharged_is_gone(left):
+    check(left.uncharged <= left.uncharged_allowance,
+          f"{left.uncharged} uncharged bytes are left of {left.uncharged_allocated}; allowance {left.uncharged_allowance}")
+
+
+def tests(tap):
+    need_containers()
+    wanted = os.environ.get("MEMCGPROF_WORKLOADS", "").split()
+    with Bus() as bus, Daemon(bus):
+        for name, (hold, churn) in WORKLOADS.items():
+            if wanted and name not in wanted:
+                continue
+            figures = tap.case(f"{name}: held, released and churned in a container", measure, tap, bus, name, hold, churn)
+            if figures is None:
+                continue
+            explained, left = figures
+            tap.case(f"{name}: while held, 99 % of the growth stands at named functions", is_explained, explained)
+            tap.case(f"{name}: at most 0.1 % of charged bytes is left that the memcg does not hold", charged_is_gone, left)
+            tap.case(f"{name}: nothing uncharged is left outside of blind rows", uncharged_is_gone, left)
+
+
+main(tests)

@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "subject.h"
+
+#define GROUPS_MAX 512
+#define TEST_SECONDS 90
+
+struct cgroup_root *root;
+int held[2 * N + 64];
+
+/* What outlives a test's process: shared with the runner. */
+struct board {
+        char reason[256]; /* why the test cannot run here; empty: it can */
+        volatile int64_t told[TOLD];
+        char directory[64];
+        size_t n_groups;
+        char groups[GROUPS_MAX][128];
+};
+
+static struct board *board;
+volatile int64_t *told;
+
+static const char *mutation;
+
+/* ---- the runner -----------------------------------------------------------------------------------------------------------
+ */
+
+/* In the test's process: 0, or how many have failed. */
+static int run_one(const struct CMUnitTest *test) {
+        const struct CMUnitTest tests[] = {*test};
+
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        alarm(TEST_SECONDS);
+        cmocka_set_message_output(CM_OUTPUT_TAP);
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+/* Passes on what a test prints, but for its result, which the runner prints. */
+static void forward(FILE *f) {
+        static const char *const cmockas[] = {"1..", "ok", "not ok", "[", "# not ok"};
+        char line[1024];
+
+        while (fgets(line, sizeof(line), f)) {
+                bool noise = false;
+
+                for (size_t i = 0; i < ELEMENTS(cmockas); i++)
+                        noise = noise || strncmp(line, cmockas[i], strlen(cmockas[i])) == 0;
+                if (noise)
+                        continue;
+                printf("%s%s", line[0] == '#' ? "" : "# ", line);
+                fflush(stdout);
+        }
+}
+
+static void remove_left_groups(void) {
+        while (board->n_groups > 0) {
+                const char *path = board->groups[--board->n_groups];
+                struct cgroup *c = NULL;
+
+                if (cgroup_open(root, path, &c, NULL) < 0)
+                        continue;
+                if (cgroup_remove(root, c, NULL) < 0)
+                        printf("# the group %s cannot be removed\n", path);
+                cgroup_free(c);
+        }
+}
+
+/* Flat: files only. */
+static void remove_left_directory(void) {
+        DIR *d = board->directory[0] ? opendir(board->directory) : NULL;
+        struct dirent *e;
+
+        if (!d)
+                return;
+        while ((e = readdir(d)))
+                (void)unlinkat(dirfd(d), e->d_name, 0);
+        closedir(d);
+        if (rmdir(board->directory) < 0)
+                printf("# %s cannot be removed: %s\n", board->directory, strerror(errno));
+}
+
+const char *scratch_directory(const char *below) {
+        snprintf(board->directory, sizeof(board->directory), "%s/memcgprof-test-XXXXXX", below);
+        assert_non_null(mkdtemp(board->directory));
+        return board->directory;
+}
+
+static double seconds(void) {
+        struct timespec t;
+
+        clock_gettime(CLOCK_MONOTONIC, &t);
+        return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Returns whether it failed. */
+static bool run_apart(const struct CMUnitTest *test, size_t number) {
+        int out[2], status = 0;
+        double began = seconds();
+        FILE *f;
+        pid_t pid;
+
+        memset(board, 0, sizeof(*board));
+        fflush(stdout);
+        if (pipe2(out, O_CLOEXEC) < 0 || (pid = fork()) < 0) {
+                perror("run_apart");
+                exit(1);
+        }
+        if (pid == 0) {
+                dup2(out[1], STDOUT_FILENO);
+                dup2(out[1], STDERR_FILENO);
+                exit(run_one(test));
+        }
+        close(out[1]);
+        f = fdopen(out[0], "r");
+        forward(f);
+        fclose(f);
+        waitpid(pid, &status, 0);
+        remove_left_groups();
+        remove_left_directory();
+        printf("# %.1f s\n", seconds() - began);
+        if (status != 0) {
+                if (WIFSIGNALED(status))
+                        printf("# ended by signal %d (%s)\n", WTERMSIG(status), strsignal(WTERMSIG(status)));
+                printf("not ok %zu - %s\n", number, test->name);
+        } else if (board->reason[0])
+                printf("ok %zu - %s # SKIP %s\n", number, test->name, board->reason);
+        else
+                printf("ok %zu - %s\n", number, test->name);
+        return status != 0;
+}
+
+static bool is_wanted(const struct CMUnitTest *test, int argc, char **argv) {
+        for (int i = 0; i < argc; i++)
+                if (streq(argv[i], test->name))
+                        return true;
+        return argc == 0;
+}
+
+static size_t count_wanted(const struct CMUnitTest *tests, size_t n, int argc, char **argv) {
+        size_t wanted = 0;
+
+        for (size_t i = 0; i < n; i++)
+                wanted += is_wanted(tests + i, argc, argv);
+        return wanted;
+}
+
+int run_program(const struct CMUnitTest *tests, size_t n, int argc, char **argv) {
+        _cleanup_free_ char *why = NULL;
+        size_t number = 0, failed = 0;
+
+        argc--, argv++;
+        if (argc >= 2 && streq(argv[0], "--mutation")) {
+                mutation = argv[1];
+                argc -= 2, argv += 2;
+        }
+        if (argc > 0 && count_wanted(tests, n, argc, argv) != (size_t)argc) {
+                fprintf(stderr, "One of the named tests does not exist.\n");
+                return 64;
+        }
+        if (cgroup_root_new(&root, &why) < 0) {
+                printf("1..0 # SKIP %s\n", why);
+                return 0;
+        }
+        board = mmap(NULL, sizeof(*board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (board == MAP_FAILED) {
+                perror("mmap");
+                return 1;
+        }
+        told = board->told;
+        printf("1..%zu\n", count_wanted(tests, n, argc, argv));
+        for (size_t i = 0; i < n; i++)
+                if (is_wanted(tests + i, argc, argv))
+                        failed += run_apart(tests + i, ++number);
+        root = cgroup_root_free(root);
+        return failed > 0;
+}
+
+static bool in_subject;
+
+void cannot(const char *reason) {
+        snprintf(board->reason, sizeof(board->reason), "%s", reason);
+        if (in_subject)
+                _exit(77); /* who waits for this step skips */
+        skip();
+        abort();
+}
+
+/* ---- subjects -------------------------------------------------------------------------------------------------------------
+ */
+
+void must(bool ok, const char *what) {
+        if (ok)
+                return;
+        fprintf(stderr, "# a subject failed: %s: %s\n", what, strerror(errno));
+        _exit(3);
+}
+
+void hold_pipes(void) {
+        for (size_t i = 0; i < N; i++)
+                must(pipe(&held[2 * i]) == 0, "pipe");
+}
+
+void hold_sockets(void) {
+        for (size_t i = 0; i < N; i++)
+                must(socketpair(AF_UNIX, SOCK_STREAM, 0, &held[2 * i]) == 0, "socketpair");
+}
+
+void drop_held(void) {
+        for (size_t i = 0; i < ELEMENTS(held); i++)
+                if (held[i] > 2)
+                        close(held[i]);
+        memset(held, 0, sizeof(held));
+}
+
+void hold_memory(void) {
+        must(mmap(NULL, 64 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0) != MAP_FAILED,
+                "mmap");
+}
+
+void nothing(void) {
+}
+
+void enter(const char *path) {
+        _cleanup_free_ char *file = format("%s%s/cgroup.procs", root->mount, path);
+        _cleanup_fclose_ FILE *f = fopen(file, "we");
+
+        must(f && fprintf(f, "0\n") >= 0 && fflush(f) == 0, file);
+}
+
+static void answer_and_wait(int in, int out) {
+        char c;
+
+        if (write(out, "d", 1) != 1 || read(in, &c, 1) != 1)
+                _exit(5);
+}
+
+static void live_as_subject(const char *path, int in, int out, const subject_steps_t steps) {
+        struct rlimit limit;
+
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a failed test leaves nobody behind */
+        alarm(0);
+        in_subject = true;
+        getrlimit(RLIMIT_NOFILE, &limit);
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+        enter(path);
+        answer_and_wait(in, out);
+        for (size_t i = 0; i < ELEMENTS((subject_steps_t){}) && steps[i]; i++) {
+                steps[i]();
+                answer_and_wait(in, out);
+        }
+        _exit(0);
+}
+
+struct subject subject_of(const char *path, const subject_steps_t steps) {
+        struct subject s;
+        int to[2], from[2];
+
+        assert_int_equal(pipe2(to, O_CLOEXEC), 0);
+        assert_int_equal(pipe2(from, O_CLOEXEC), 0);
+        s.pid = fork();
+        assert_true(s.pid >= 0);
+        if (s.pid == 0) {
+                close(to[1]);
+                close(from[0]);
+                live_as_subject(path, to[0], from[1], steps);
+        }
+        close(to[0]);
+        close(from[1]);
+        s.to = to[1];
+        s.from = from[0];
+        subject_wait(&s);
+        return s;
+}
+
+struct subject subject_new(const char *path, void (*hold)(void), void (*drop)(void)) {
+        return subject_of(path, (const subject_steps_t){hold, drop});
+}
+
+void subject_go(struct subject *s) {
+        assert_int_equal(write(s->to, "g", 1), 1);
+}
+
+void subject_wait(struct subject *s) {
+        int status = 0;
+        char c;
+
+        if (read(s->from, &c, 1) == 1)
+                return;
+        waitpid(s->pid, &status, 0);
+        if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+                skip();
+                return;
+        }
+        fail_msg("a subject ended early, with status %#x", status);
+}
+
+bool subject_is_done(struct subject *s) {
+        struct pollfd p = {.fd = s->from, .events = POLLIN};
+
+        return poll(&p, 1, 0) > 0;
+}
+
+void subject_step(struct subject *s) {
+        subject_go(s);
+        subject_wait(s);
+}
+
+void subject_end(struct subject *s) {
+        kill(s->pid, SIGKILL);
+        waitpid(s->pid, NULL, 0);
+        close(s->to);
+        close(s->from);
+}
+
+/* ---- groups and readings --------------------------------------------------------------------------------------------------
+ */
+
+struct cgroup *group_new(const char *name) {
+        _cleanup_free_ char *unique = format("memcgprof-test-%d-%s", (int)getpid(), name), *why = NULL;
+        struct cgroup *c = NULL;
+
+        if (cgroup_create(root, unique, &c, &why) < 0)
+                fail_msg("%s", why);
+        assert_true(board->n_groups < GROUPS_MAX);
+        snprintf(board->groups[board->n_groups++], sizeof(board->groups[0]), "%s", c->path);
+        return c;
+}
+
+struct cgroup *group_below(const struct cgroup *parent, const char *name) {
+        _cleanup_free_ char *directory = format("%s%s/%s", root->mount, parent->path, name),
+                            *path = format("%s/%s", parent->path, name);
+        struct cgroup *c = NULL;
+
+        assert_int_equal(mkdir(directory, 0755), 0);
+        assert_int_equal(cgroup_open(root, path, &c, NULL), 0);
+        return c;
+}
+
+void group_end(struct cgroup *c) {
+        _cleanup_free_ char *why = NULL;
+
+        if (cgroup_remove(root, c, &why) < 0)
+                fail_msg("%s", why);
+        cgroup_free(c);
+}
+
+struct tracker *tracker_of(const struct tracker_options *options) {
+        struct tracker_options all = options ? *options : (struct tracker_options){};
+        _cleanup_free_ char *why = NULL;
+        struct tracker *t = NULL;
+        int r;
+
+        all.mutation = mutation;
+        r = tracker_bpf_new(&all, &t, &why);
+        if (r == -EPERM || r == -ENOTSUP)
+                cannot(why);
+        if (r < 0)
+                fail_msg("%s", why);
+        return t;
+}
+
+unsigned begin_with(struct tracker *t, const struct cgroup *c, const struct tracker_wish *wish) {
+        _cleanup_free_ char *why = NULL;
+        unsigned group = 0;
+
+        if (t->ops->begin(t, c, wish, &group, &why) < 0)
+                fail_msg("%s", why);
+        return group;
+}
+
+unsigned begin(struct tracker *t, const struct cgroup *c) {
+        return begin_with(t, c, &(struct tracker_wish){});
+}
+
+unsigned renew(struct tracker *t, unsigned group) {
+        _cleanup_free_ char *why = NULL;
+        unsigned next = 0;
+        int r = t->ops->renew(t, group, &next, &why);
+
+        if (r < 0)
+                fail_msg("renew: %s", why ?: strerror(-r));
+        return next;
+}
+
+int64_t row_live(const struct tracker_row *row) {
+        const struct tracker_counts *c = &row->counts;
+
+        return c->allocated_bytes - c->freed_bytes - c->written_off_bytes - c->untracked_bytes;
+}
+
+static void add_row(struct reading *r, const struct tracker_row *row) {
+        const struct tracker_counts *c = &row->counts;
+        int64_t live = row_live(row);
+
+        if (row->function) {
+                r->synthetic += live;
+                return;
+        }
+        r->live[row->charged][row->type] += live;
+        if (row->type == TYPE_USER) {
+                r->estimated += live;
+                r->error += row->error_bytes;
+                return;
+        }
+        if (!row->estimated && live < r->lowest)
+                r->lowest = live;
+        r->allocated += c->allocated_bytes;
+        r->allocated_calls += c->allocated_calls;
+        r->freed += c->freed_bytes;
+        r->untracked += c->untracked_bytes;
+        r->written_off += c->written_off_bytes;
+        r->catch_all += row->n_frames == 0 ? c->allocated_bytes : 0;
+        if (row->type != TYPE_SLAB || c->allocated_calls == 0)
+                return;
+        if (row->charged)
+                r->live_calls += c->allocated_calls - c->freed_calls - c->written_off_calls - c->untracked_calls;
+        if (c->allocated_bytes / c->allocated_calls > r->largest_slab)
+                r->largest_slab = c->allocated_bytes / c->allocated_calls;
+}
+
+struct reading reading_of(struct tracker *t, unsigned group) {
+        struct tracker_sample s = {};
+        struct reading r = {};
+
+        assert_int_equal(t->ops->read(t, group, &s), 0);
+        for (size_t i = 0; i < s.n_rows; i++)
+                add_row(&r, &s.rows[i]);
+        r.pages = s.pages.allocated_bytes - s.pages.freed_bytes - s.pages.written_off_bytes - s.pages.untracked_bytes;
+        r.pages_known = s.pages.allocated_calls > 0;
+        r.unmatched = s.freed_unmatched_bytes;
+        r.irq = s.irq_bytes;
+        memcpy(r.lost, s.lost, sizeof(r.lost));
+        tracker_sample_done(&s);
+        return r;
+}
+
+int64_t charged_of(const struct reading *r) {
+        int64_t pages = r->pages_known ? r->pages : r->live[1][TYPE_PAGE];
+
+        return r->live[1][TYPE_SLAB] + pages + r->live[1][TYPE_PERCPU] + r->live[1][TYPE_VMALLOC] + r->synthetic;
+}
+
+bool sweep(struct tracker *t) {
+        struct tracker_sweep done = {};
+        int r = t->ops->sweep(t, &done);
+
+        if (r < 0 && r != -ENOTSUP)
+                fail_msg("sweep: %s", strerror(-r));
+        if (r >= 0)
+                print_message("# sweep: %lld checked, %lld dropped, %lld us\n", (long long)done.checked,
+                        (long long)done.dropped, (long long)done.took_us);
+        return r >= 0;
+}
+
+int64_t kernel_counter(const struct cgroup *c) {
+        struct memcg_counters m;
+
+        assert_int_equal(memcg_read(c, &m), 0);
+        assert_true(memcg_knows(&m, MEMCG_KERNEL));
+        return m.value[MEMCG_KERNEL];
+}
+
+int64_t counter_of(const struct cgroup *c, enum memcg_counter which) {
+        struct memcg_counters m;
+
+        assert_int_equal(memcg_read(c, &m), 0);
+        if (!memcg_knows(&m, which))
+                cannot("the memory controller does not tell this counter");
+        return m.value[which];
+}
+
+void settle(const struct cgroup *c) {
+        int64_t last = kernel_counter(c);
+
+        for (unsigned still = 0, tries = 0; still < 10 && tries < 200; tries++) {
+                int64_t now;
+
+                usleep(50000);
+                now = kernel_counter(c);
+                still = now == last ? still + 1 : 0;
+                last = now;
+        }
+}
+
+void assert_near_at(int64_t a, int64_t b, int64_t slack, const char *a_text, const char *b_text, const char *file, int line) {
+        if (llabs(a - b) <= slack)
+                return;
+        print_error("%s = %lld and %s = %lld are more than %lld apart\n", a_text, (long long)a, b_text, (long long)b,
+                (long long)slack);
+        _fail(file, line);
+}
+
+/* ---- a group under watch --------------------------------------------------------------------------------------------------
+ */
+
+struct watch watch_with(const char *name, const struct tracker_options *options, const struct tracker_wish *wish) {
+        struct watch w = {.t = tracker_of(options), .c = group_new(name)};
+
+        w.before = kernel_counter(w.c);
+        w.group = begin_with(w.t, w.c, wish);
+        return w;
+}
+
+struct watch watch(const char *name) {
+        return watch_with(name, NULL, &(struct tracker_wish){});
+}
+
+static void print_losses(const struct reading *r) {
+        for (size_t i = 0; i < _LOSS_MAX; i++)
+                if (r->lost[i])
+                        print_message("# lost: %s %lld\n", loss_name(i), (long long)r->lost[i]);
+}
+
+struct reading reading_after_sweep(const struct watch *w, const char *when) {
+        struct reading r;
+
+        settle(w->c);
+        sweep(w->t);
+        r = reading_of(w->t, w->group);
+        print_message("# %s: growth %lld, explained %lld: slab %lld, pages %lld (rows %lld), percpu %lld, stacks %lld\n", when,
+                (long long)(kernel_counter(w->c) - w->before), (long long)charged_of(&r), (long long)r.live[1][TYPE_SLAB],
+                (long long)r.pages, (long long)r.live[1][TYPE_PAGE], (long long)r.live[1][TYPE_PERCPU], (long long)r.synthetic);
+        print_message("# %s: unmatched %lld, allocated %lld, written off %lld\n", when, (long long)r.unmatched,
+                (long long)r.allocated, (long long)r.written_off);
+        print_losses(&r);
+        return r;
+}
+
+struct reading check_agrees(const struct watch *w, const char *when, int64_t slack) {
+        struct reading r = reading_after_sweep(w, when);
+        int64_t growth = kernel_counter(w->c) - w->before;
+
+        assert_near(charged_of(&r) - r.unmatched, growth, slack + llabs(growth) / 1000);
+        assert_true(r.lowest >= 0);
+        return r;
+}
+
+void watch_end(struct watch *w) {
+        w->t->ops->end(w->t, w->group);
+        group_end(w->c);
+        tracker_free(w->t);
+}
