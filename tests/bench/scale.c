@@ -137,7 +137,7 @@ static void print_memory(const struct rounds *rounds) {
                 if (!rounds->missing[s])
                         printf("  %-44s %11.1f MiB\n", settings[s].name, (double)now.footprint[s] / MIB);
         for (unsigned cpus = 2; cpus <= 256; cpus = cpus == 2 ? 64 : cpus * 4) {
-                tracker_memory(NULL, cpus, &memory);
+                tracker_memory(&(struct tracker_options){}, cpus, &memory);
                 printf("  computed for %3u possible CPUs: %.1f MiB at most, %.1f KiB a group, %.0f bytes a site, %u groups, %u "
                        "sites\n",
                         cpus, (double)memory.total / MIB, (double)memory.per_group / 1024, (double)memory.per_site,

@@ -89,9 +89,13 @@ def usage():
         check("usage: bench" in done.stderr, "no usage")
 
 
-def leftovers():
+def there():
     mount, _ = memory_hierarchy()
-    left = glob.glob(f"{mount}/**/memcgprof-bench-*", recursive=True) + glob.glob("/tmp/memcgprof-bench-*")
+    return set(glob.glob(f"{mount}/**/memcgprof-bench-*", recursive=True) + glob.glob("/tmp/memcgprof-bench-*"))
+
+
+def leftovers(before):
+    left = sorted(there() - before)
     check(not left, f"left behind: {', '.join(left[:5])}")
 
 
@@ -100,11 +104,12 @@ def tests(tap):
     need_root()
     if not memory_hierarchy():
         raise Skip("no memory cgroup hierarchy is mounted")
+    before = there()
     tap.case("cost: every loop has every setting", cost, tap)
     tap.case("events are those of the loop", pipe_events)
     tap.case("peers: ours is measured, and what is not says why", peers, tap)
     tap.case("scale: every part is there", scale, tap)
-    tap.case("nothing is left behind", leftovers)
+    tap.case("nothing is left behind", leftovers, before)
 
 
 main(tests)

@@ -447,9 +447,9 @@ struct reading reading_of(struct tracker *t, unsigned group) {
 }
 
 int64_t charged_of(const struct reading *r) {
-        int64_t pages = r->pages_known ? r->pages : r->live[1][TYPE_PAGE];
+        int64_t pages = r->pages_known ? r->pages : r->live[1][TYPE_PAGE] + r->synthetic;
 
-        return r->live[1][TYPE_SLAB] + pages + r->live[1][TYPE_PERCPU] + r->live[1][TYPE_VMALLOC] + r->synthetic;
+        return r->live[1][TYPE_SLAB] + pages + r->live[1][TYPE_PERCPU] + r->live[1][TYPE_VMALLOC];
 }
 
 bool sweep(struct tracker *t) {

@@ -84,7 +84,7 @@ struct reading {
         int64_t live[2][_TYPE_MAX]; /* [charged][type]; rows that have addresses */
         int64_t live_calls;         /* slab, charged */
         int64_t synthetic;          /* live of rows without an address: kernel stacks */
-        int64_t pages;              /* live of charged kernel pages, counted one by one */
+        int64_t pages;              /* live of charged kernel pages and stacks, counted one by one */
         bool pages_known;           /* false: their rows are the count */
         int64_t largest_slab;       /* bytes per call of the largest slab row */
         int64_t allocated, allocated_calls, freed, untracked, written_off, unmatched, irq; /* kernel memory, both lenses */
