@@ -15,13 +15,12 @@ struct engine {
         struct segments *segments;
         bool sweeps;          /* the tracker can, as far as we know */
         int64_t attempted_us; /* CLOCK_MONOTONIC of the last sweep; 0: none */
-        int64_t swept_at_us;
 };
 
-static int64_t now_us(clockid_t clock) {
+static int64_t now_us(void) {
         struct timespec t;
 
-        clock_gettime(clock, &t);
+        clock_gettime(CLOCK_MONOTONIC, &t);
         return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
 }
 
@@ -98,18 +97,15 @@ void engine_clean(struct engine *e) {
         e->tracker->ops->clean(e->tracker);
 }
 
-struct engine_sweep engine_sweep(struct engine *e) {
-        int64_t now = now_us(CLOCK_MONOTONIC);
+int64_t engine_sweep(struct engine *e) {
+        int64_t now = now_us();
         struct tracker_sweep done;
         int r;
 
         if (!e->sweeps || (e->attempted_us && now - e->attempted_us < SWEEP_INTERVAL_US))
-                return (struct engine_sweep){.at_us = e->swept_at_us};
+                return 0;
         e->attempted_us = now;
         r = e->tracker->ops->sweep(e->tracker, &done);
         e->sweeps = r != -ENOTSUP;
-        if (r < 0)
-                return (struct engine_sweep){.at_us = e->swept_at_us};
-        e->swept_at_us = now_us(CLOCK_REALTIME);
-        return (struct engine_sweep){.at_us = e->swept_at_us, .took_us = done.took_us};
+        return r < 0 ? 0 : done.took_us;
 }

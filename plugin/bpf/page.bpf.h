@@ -202,7 +202,7 @@ static __noinline u64 carve(struct carving *v) {
                 /* the call stays with the piece that holds the head of the block */
                 rest = upper ? head : head + half;
                 piece = mp_value(weight, slot, (order - 1) | (upper && has_call ? 0 : MP_PART));
-                track(PAGE_KEY(rest), order > 1 ? may_split(piece) : piece);
+                track_apart(PAGE_KEY(rest), order > 1 ? may_split(piece) : piece);
                 left += mp_square(weight, PAGE_BYTES << (order - 1));
                 if (upper) {
                         head += half;
@@ -226,11 +226,11 @@ static __noinline u64 untrack_above(struct carving *v) {
                 head = v->part & ~((STRUCT_PAGE << order) - 1);
                 if (head == v->part)
                         continue;
-                value = untrack(PAGE_KEY(head));
+                value = untrack_apart(PAGE_KEY(head));
                 if (!value)
                         continue;
                 if (mp_value_order(value) < order) { /* another, smaller block */
-                        track(PAGE_KEY(head), value);
+                        track_apart(PAGE_KEY(head), value);
                         continue;
                 }
                 v->head = head;
