@@ -13,7 +13,7 @@
 static json_t *string_or_null(const char *s) {
         _cleanup_free_ char *escaped = s ? text_escape(s, strlen(s), STRING_MAX) : NULL;
 
-        return escaped ? json_string(escaped) : json_null();
+        return escaped ? json_string_nocheck(escaped) : json_null(); /* escaping leaves valid UTF-8 only */
 }
 
 static json_t *integer_or_null(bool known, int64_t value) {
@@ -98,7 +98,7 @@ static json_t *filter_json(const struct filter *f) {
  */
 
 static void set(json_t *o, const char *name, json_t *value) {
-        json_object_set_new(o, name, value);
+        json_object_set_new_nocheck(o, name, value); /* names are ours */
 }
 
 static void set_integer(json_t *o, const char *name, int64_t value) {
@@ -369,10 +369,4 @@ json_t *report_list(const char *backend, const struct report_list_entry *entries
                 json_array_append_new(profiles, entry_json(&entries[i]));
         set(o, "profiles", profiles);
         return o;
-}
-
-char *report_text(const json_t *document_) {
-        _cleanup_free_ char *text = json_dumps(document_, JSON_COMPACT | JSON_REAL_PRECISION(6));
-
-        return text ? format("%s\n", text) : NULL;
 }
