@@ -78,6 +78,7 @@ struct mp_site {
         __u64 id;
         __u64 tag; /* mp_tag() */
         __u64 gfp; /* all flags that were asked with */
+        __u64 pad; /* two to a cache line */
 };
 
 /* node1: NUMA node + 1, 0 when the group does not ask for nodes */
