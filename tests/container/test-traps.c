@@ -469,7 +469,8 @@ static void test_free_hooks(void **state) {
                 subject_step(&s);
                 settle(w.c);
                 after = reading_of(w.t, w.group);
-                left = after.live[1][TYPE_SLAB] - before.live[1][TYPE_SLAB];
+                /* what a later round writes off at a reused address was not seen either */
+                left = after.live[1][TYPE_SLAB] - before.live[1][TYPE_SLAB] + after.written_off - before.written_off;
                 least = left < least ? left : least;
                 most = during.live[1][TYPE_SLAB] - before.live[1][TYPE_SLAB];
                 subject_end(&s);
