@@ -329,10 +329,28 @@ INLINE int on_percpu_free(u64 *ctx, bool raw) {
  */
 #define TASK_KEY(raw, task) (PAGE_NUMBER(raw, task) | MP_KIND_STACK)
 
+/* A stack from before the baseline: its pages name who pays, until the task gives them back a moment later. */
+static __noinline int unmatched_stack(u64 task) {
+        u64 area, page, data;
+        u32 group;
+
+        if (!bpf_core_field_exists(struct task_struct, stack_vm_area))
+                return 0;
+        area = PEEK(task + OFFSET(struct task_struct, stack_vm_area));
+        page = area ? PEEK(PEEK(area + OFFSET(struct vm_struct, pages))) : 0;
+        data = page ? PEEK(page + OFFSET(struct page, memcg_data)) : 0;
+        if ((data & MEMCG_DATA_FLAGS) != MEMCG_DATA_KMEM)
+                return 0;
+        group = group_of_memcg(PEEK((data & ~MEMCG_DATA_FLAGS) + OFFSET(struct obj_cgroup, memcg)));
+        if (group)
+                count_unmatched(group, thread_bytes);
+        return 0;
+}
+
 INLINE int task_exits(u64 key) {
         u64 value = untrack(key);
 
-        return value ? count_rare_free(mp_value_slot(value), mp_value_bytes(value), 1) : 0;
+        return value ? count_rare_free(mp_value_slot(value), mp_value_bytes(value), 1) : unmatched_stack(key & ~3ULL);
 }
 
 INLINE int on_new_task(void *ctx, u64 key, bool raw) {
