@@ -173,8 +173,10 @@ static json_t *by_counter_json(const struct summary *s) {
 
 static json_t *reconcile_json(const struct summary *s) {
         bool known = s->growth_known && s->live_known;
-        bool measurable = known && llabs(s->growth_bytes) > s->slack_bytes;
-        double ratio = measurable ? (double)s->explained_bytes / (double)s->growth_bytes : 0;
+        /* what was freed of the memory before the baseline made the counter grow less than what was allocated */
+        int64_t to_explain = s->growth_bytes + s->explained_unmatched;
+        bool measurable = known && to_explain > s->slack_bytes;
+        double ratio = measurable ? (double)s->explained_bytes / (double)to_explain : 0;
 
         return json_pack("{s:s, s:b, s:I, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:{s:o, s:o}, s:o}", "source", s->source, "frozen",
                 s->frozen, "at_us", (json_int_t)s->now.at_us, "counters", counters_json(&s->now), "growth_bytes",
