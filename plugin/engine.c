@@ -9,6 +9,7 @@
 
 struct engine {
         struct tracker *tracker;
+        struct tracker_options options;
         struct cgroup_root *cgroups;
         struct groups *groups;
         struct names *names;
@@ -87,6 +88,14 @@ struct names *engine_names(const struct engine *e) {
 
 struct tracker *engine_tracker(const struct engine *e) {
         return e->tracker;
+}
+
+void engine_set_options(struct engine *e, const struct tracker_options *options) {
+        e->options = *options;
+}
+
+const struct tracker_options *engine_options(const struct engine *e) {
+        return &e->options;
 }
 
 const char *engine_backend(const struct engine *e) {

@@ -22,6 +22,11 @@ struct groups *engine_groups(const struct engine *e);
 struct segments *engine_segments(const struct engine *e);
 struct names *engine_names(const struct engine *e);
 struct tracker *engine_tracker(const struct engine *e);
+
+/* What the tracker was made with: sizes for the support document. Zero is the default. */
+void engine_set_options(struct engine *e, const struct tracker_options *options);
+const struct tracker_options *engine_options(const struct engine *e);
+
 const char *engine_backend(const struct engine *e);
 void engine_clean(struct engine *e); /* for idle moments; see tracker_ops.clean */
 

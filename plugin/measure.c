@@ -57,6 +57,7 @@ int64_t measure_add_errors(int64_t a, int64_t b) {
 
 static void add_measure(struct measure *to, const struct measure *from) {
         tracker_counts_add(&to->counts, &from->counts, 1);
+        to->missed_calls += from->missed_calls;
         to->error_bytes = measure_add_errors(to->error_bytes, from->error_bytes);
         to->gfp_flags |= from->gfp_flags;
         to->live_known = to->live_known && from->live_known;
@@ -140,6 +141,7 @@ static size_t name_rows(const struct symbols *symbols, const struct tracker_samp
                         .gfp_flags = row->gfp_flags,
                         .symbol = site.symbol,
                         .counts = row->counts,
+                        .missed_calls = row->missed_calls,
                         .error_bytes = row->error_bytes,
                 };
         }

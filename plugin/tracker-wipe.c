@@ -218,6 +218,7 @@ static void fold_rare(struct mp_rare *to, const struct mp_rare *from) {
         ADD(to->untracked_bytes, from->untracked_bytes);
         ADD(to->untracked_calls, from->untracked_calls);
         ADD(to->squares, from->squares);
+        ADD(to->swept_calls, from->swept_calls);
         ADD(to->allocated_bytes, from->allocated_bytes);
         ADD(to->allocated_calls, from->allocated_calls);
 }

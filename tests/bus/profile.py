@@ -8,10 +8,12 @@ import time
 
 import dbus
 from bus import PROFILE, Bus
+from client import ERROR, INVALID, Client, refused
+from group import Group
 from tap import Failure, check, equal, main
 from validate import validated
 
-from fake import ERROR, INVALID, PIPES, ROWS, SOCKETS, Client, Fake, Group, refused, row
+from fake import PIPES, ROWS, SOCKETS, Fake, row
 
 F_GET_SEALS = 1034
 ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8  # SEAL, SHRINK, GROW, WRITE

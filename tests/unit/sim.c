@@ -322,6 +322,7 @@ static int sim_read(struct tracker *t, unsigned group, struct tracker_sample *re
         for (enum sim_site site = 0; site < _SIM_SITES; site++) {
                 if (g->counts[site].allocated_calls)
                         sample.rows[sample.n_rows++] = make_row(g, site);
+                sample.lost[LOSS_OBJECTS_FULL] += g->counts[site].untracked_calls;
                 if (sites[site].type == TYPE_PAGE && sites[site].charged)
                         tracker_counts_add(&sample.pages, &g->counts[site], 1);
         }
