@@ -25,6 +25,14 @@ static int64_t now_us(void) {
         return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
 }
 
+static void tell_wrappers(const struct engine *e) {
+        struct tracker_range ranges[TRACKER_WRAPPERS_MAX];
+        size_t n = names_wrappers(e->names, ranges, ELEMENTS(ranges));
+
+        if (e->tracker->ops->set_wrappers)
+                e->tracker->ops->set_wrappers(e->tracker, ranges, n);
+}
+
 int engine_new_at(struct tracker *tracker, struct cgroup_root *cgroups, const char *kallsyms, struct engine **ret) {
         _cleanup_(engine_freep) struct engine *e = calloc(1, sizeof(*e));
         int r;
@@ -41,6 +49,7 @@ int engine_new_at(struct tracker *tracker, struct cgroup_root *cgroups, const ch
         e->sweeps = true;
         e->tracker = tracker;
         e->cgroups = cgroups;
+        tell_wrappers(e);
         *ret = TAKE(e);
         return 0;
 }

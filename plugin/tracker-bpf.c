@@ -388,6 +388,17 @@ static int tracker_bpf_renew(struct tracker *base, unsigned group, unsigned *ret
         return 0;
 }
 
+static void tracker_bpf_set_wrappers(struct tracker *base, const struct tracker_range *ranges, size_t n) {
+        struct memcgprof_bpf__bss *bss = of(base)->skel->bss;
+
+        bss->n_wrappers = 0;
+        for (size_t i = 0; i < n && i < MP_WRAPPERS; i++) {
+                bss->wrappers[i].start = ranges[i].start;
+                bss->wrappers[i].end = ranges[i].end;
+                bss->n_wrappers = (u32)i + 1;
+        }
+}
+
 static void tracker_bpf_disarm(struct tracker *base, unsigned group) {
         disarm(of(base), group);
 }
@@ -553,6 +564,7 @@ static const struct tracker_ops tracker_bpf_ops = {
         .renew = tracker_bpf_renew,
         .fold = tracker_bpf_fold,
         .disarm = tracker_bpf_disarm,
+        .set_wrappers = tracker_bpf_set_wrappers,
         .end = tracker_bpf_end,
         .read = tracker_bpf_read,
         .sweep = tracker_bpf_sweep,

@@ -120,6 +120,13 @@ struct tracker_wish {
         bool numa;            /* rows by NUMA node of the memory */
 };
 
+#define TRACKER_WRAPPERS_MAX 128
+
+/* The code of a function, [start, end). */
+struct tracker_range {
+        uint64_t start, end;
+};
+
 struct tracker_sweep {
         int64_t checked, dropped; /* objects */
         int64_t took_us;
@@ -160,6 +167,12 @@ struct tracker_ops {
 
         /* Takes no new allocations from now on; frees go on being booked. They go to the next group above, or to none. */
         void (*disarm)(struct tracker *t, unsigned group);
+
+        /*
+         * Tells the code of functions that call the allocator for others: what is allocated from there has its site named by
+         * the whole stack. At most TRACKER_WRAPPERS_MAX; NULL: this tracker has no use for them. Before the first group begins.
+         */
+        void (*set_wrappers)(struct tracker *t, const struct tracker_range *ranges, size_t n);
 
         /* Forgets a group and its counters; detaches the programs after the last one. */
         void (*end)(struct tracker *t, unsigned group);

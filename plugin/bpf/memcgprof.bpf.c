@@ -80,7 +80,7 @@ struct allocation {
         bool charged;
 };
 
-INLINE void book_allocation(struct task_struct *task, u32 group, struct allocation *a) {
+INLINE void book_allocation(void *ctx, struct task_struct *task, u32 group, struct allocation *a) {
         bool on_slab = a->source == MP_KMALLOC || a->source == MP_CACHE, charged = a->charged && is_billed(task, group);
         u64 bytes = a->bytes + (charged && on_slab ? OBJCG_BYTES : 0), before, tag;
         u32 slot;
@@ -97,6 +97,8 @@ INLINE void book_allocation(struct task_struct *task, u32 group, struct allocati
                         tag |= node_tag(g, page_of(a->key));
         }
         slot = slot_of(a->site, tag, a->gfp);
+        if (UNLIKELY(slot & MP_DEEP)) /* only tasks come here, so that kmalloc and caches may share the stack's counters */
+                slot = slot_of_stack(ctx, (tag & ~(0xffULL << 8)) | MP_BULK << 8, a->gfp);
         before = count_allocation(slot, bytes, 1);
         if (!count_only)
                 track(a->key, mp_value(bytes, slot, before & MP_GENERATION));
@@ -111,7 +113,7 @@ INLINE void allocated(void *ctx, struct allocation *a, bool raw) {
         if (LIKELY(!group))
                 return;
         if (LIKELY(in_task(ctx, task, raw)))
-                book_allocation(task, group, a);
+                book_allocation(ctx, task, group, a);
         else
                 count_irq(group, a->bytes);
 }
@@ -140,7 +142,7 @@ INLINE int on_cache_alloc(u64 *ctx, bool raw) {
         a.bytes = FIELD(raw, s, size);
         a.charged = account || (a.gfp & gfp_account);
         if (group && LIKELY(in_task(ctx, task, raw))) {
-                book_allocation(task, group, &a);
+                book_allocation(ctx, task, group, &a);
                 return 0;
         }
         if (group)

@@ -76,10 +76,19 @@ struct mp_set {
  */
 struct mp_site {
         __u64 id;
-        __u64 tag; /* mp_tag() */
-        __u64 gfp; /* all flags that were asked with */
-        __u64 pad; /* two to a cache line */
+        __u64 tag;  /* mp_tag() */
+        __u64 gfp;  /* all flags that were asked with */
+        __u64 deep; /* MP_DEEP: the call stands in a wrapper, and only the stack names who wanted the memory; else 0 */
 };
+
+#define MP_DEEP (1U << 31)
+
+/* The code of a wrapper, [start, end). */
+struct mp_range {
+        __u64 start, end;
+};
+
+#define MP_WRAPPERS 128
 
 /* node1: NUMA node + 1, 0 when the group does not ask for nodes */
 #define mp_tag(group, source, charged, node1) \
