@@ -33,9 +33,7 @@ u64 caught;        /* frees in interrupts that only the second program saw */
 /* What the second program says of an object; its counters are atomic, because it may be interrupted by itself on another hook.
  */
 INLINE bool only_second(void *ctx, enum mp_free_hook hook, u64 key, bool raw) {
-        struct mp_cpu *cpu = this_cpu();
-
-        if (LIKELY(cpu && LOAD(cpu->served[hook]) == key))
+        if (LIKELY(LOAD(this_cpu()->served[hook]) == key))
                 return false;
         /* Nothing that runs as a task interrupted the first program: only the mark is another one's by now. */
         if (in_task(ctx, bpf_get_current_task_btf(), raw))
@@ -71,7 +69,7 @@ INLINE int page_freed_in_interrupt(void *ctx, u64 page, u32 order, bool raw) {
 /* ---- slab ---------------------------------------------------------------------------------------------------------------- */
 
 /* How often what was inferred is held against the object: at a site's first allocation on a CPU, and then at one of so many. */
-#define VERIFY_EVERY 64
+#define VERIFY_EVERY 256
 
 /* What a task allocated for its group. */
 struct allocation {
@@ -100,8 +98,9 @@ INLINE void book_allocation(void *ctx, struct task_struct *task, u32 group, stru
         if (UNLIKELY(slot & MP_DEEP)) /* only tasks come here, so that kmalloc and caches may share the stack's counters */
                 slot = slot_of_stack(ctx, (tag & ~(0xffULL << 8)) | MP_BULK << 8, a->gfp);
         before = count_allocation(slot, bytes, 1);
-        if (!count_only)
-                track(a->key, mp_value(bytes, slot, before & MP_GENERATION));
+        if (count_only)
+                return;
+        track(a->key, mp_value(bytes, slot, before & MP_GENERATION));
         if (UNLIKELY(!(before & (VERIFY_EVERY - 1))) && on_slab)
                 verify_charge(a->key, group, charged);
 }
