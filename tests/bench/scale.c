@@ -334,6 +334,12 @@ static int measure_sweep(char **reterr) {
         return r == -ENOTSUP ? 0 : r;
 }
 
+int summary_run(char **reterr) {
+        int r = loaded_on(0, reterr);
+
+        return r < 0 ? r : measure_summaries(reterr);
+}
+
 int scale_run(char **reterr) {
         int r;
 
