@@ -25,6 +25,8 @@ struct tracker *engine_tracker(const struct engine *e);
 const char *engine_backend(const struct engine *e);
 void engine_clean(struct engine *e); /* for idle moments; see tracker_ops.clean */
 
+void engine_hold(struct engine *e, bool on); /* around the reading of many profiles; see tracker_ops.hold */
+
 struct engine_sweep {
         int64_t at_us;   /* CLOCK_REALTIME of the end of the last one; 0: none */
         int64_t took_us; /* of the one that this call made; 0: it made none */
