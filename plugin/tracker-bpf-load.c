@@ -6,7 +6,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
+#include <sys/socket.h>
 
 #include "tracker-bpf.h"
 
@@ -387,16 +387,38 @@ static int allocate_a_large_one(void) {
         return r;
 }
 
+/* Objects of several caches and orders, charged and not, for the owners to be read off: whatever is left is freed at once. */
+static void allocate_small_ones(void) {
+        for (size_t i = 0; i < 4; i++) {
+                int fds[2];
+
+                if (pipe2(fds, O_CLOEXEC) >= 0) {
+                        close(fds[0]);
+                        close(fds[1]);
+                }
+                if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) >= 0) {
+                        close(fds[0]);
+                        close(fds[1]);
+                }
+        }
+}
+
 int tracker_bpf_learn(struct tracker_bpf *t, char **reterr) {
-        struct bpf_link *page, *kmalloc;
-        int r;
+        struct bpf_program *programs[] = {t->skel->progs.learn_page, t->skel->progs.learn_kmalloc, t->skel->progs.learn_cache};
+        struct bpf_link *links[ELEMENTS(programs)] = {};
+        int r = 0;
 
         t->skel->bss->learn_tid = (u32)gettid();
-        page = bpf_program__attach(t->skel->progs.learn_page);
-        kmalloc = page ? bpf_program__attach(t->skel->progs.learn_kmalloc) : NULL;
-        r = kmalloc ? allocate_a_large_one() : -errno;
-        bpf_link__destroy(kmalloc);
-        bpf_link__destroy(page);
+        for (size_t i = 0; i < ELEMENTS(programs) && r >= 0; i++) {
+                links[i] = bpf_program__attach(programs[i]);
+                r = links[i] ? 0 : -errno;
+        }
+        if (r >= 0)
+                r = allocate_a_large_one();
+        if (r >= 0)
+                allocate_small_ones();
+        for (size_t i = 0; i < ELEMENTS(links); i++)
+                bpf_link__destroy(links[i]);
         t->skel->bss->learn_tid = 0;
         if (r < 0)
                 return fail(reterr, r, "no large allocation could be watched: %s", strerror(-r));

@@ -67,7 +67,12 @@ struct task_struct {
         struct mem_cgroup *active_memcg; /* remote charging: loop devices, io_uring, BPF maps, fsnotify */
         struct obj_cgroup *objcg; /* since 6.7 (commit 7d0715d0d6b2); NULL in the last moments of a task: see is_billed() */
         void *stack;
+        struct vm_struct *stack_vm_area; /* with CONFIG_VMAP_STACK */
         unsigned int flags;
+};
+
+struct vm_struct {
+        struct page **pages;
 };
 
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h, 6.1 to 7.3 */

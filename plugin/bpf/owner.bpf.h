@@ -63,6 +63,16 @@ static __noinline int read_owner(u64 object, struct owner *ret) {
         return 0;
 }
 
+INLINE void judge_charge(bool right) {
+        __sync_fetch_and_add(&charges_verified, 1);
+        if (!right) {
+                lose(MP_LOSS_CHARGES);
+                objects_checked = late_charges = false;
+        } else if (UNLIKELY(!objects_checked) && charges_verified >= MP_VERIFIED_ENOUGH && !losses[MP_LOSS_CHARGES]) {
+                objects_checked = late_charges = true;
+        }
+}
+
 /* Of an object that was allocated this moment: does what was inferred hold? */
 static __noinline int verify_charge(u64 object, u32 group, bool charged) {
         struct owner owner;
@@ -70,13 +80,20 @@ static __noinline int verify_charge(u64 object, u32 group, bool charged) {
         if (!page_delta)
                 return 0;
         read_owner(object, &owner);
-        __sync_fetch_and_add(&charges_verified, 1);
-        if (charged ? !owner.memcg || group_of_memcg(owner.memcg) != group : owner.memcg != 0) {
-                lose(MP_LOSS_CHARGES);
-                objects_checked = late_charges = false;
-        } else if (UNLIKELY(!objects_checked) && charges_verified >= MP_VERIFIED_ENOUGH && !losses[MP_LOSS_CHARGES]) {
-                objects_checked = late_charges = true;
-        }
+        judge_charge(charged ? owner.memcg && group_of_memcg(owner.memcg) == group : !owner.memcg);
+        return 0;
+}
+
+/* The same of an object that this task allocated for itself, whoever is measured: the root's objects have no owner. */
+static __noinline int verify_own(u64 object, bool charged) {
+        struct task_struct *task = bpf_get_current_task_btf();
+        struct cgroup_subsys_state *css = payer(task);
+        struct owner owner;
+
+        if (!page_delta || !css->parent)
+                return 0;
+        read_owner(object, &owner);
+        judge_charge(charged ? owner.memcg + OFFSET(struct mem_cgroup, css) == (u64)css : !owner.memcg);
         return 0;
 }
 
