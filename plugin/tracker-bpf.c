@@ -278,7 +278,7 @@ static void tracker_bpf_clean(struct tracker *base) {
         /* Programs that still took somebody for a member of a group that ended are through after one grace period. */
         grace_period();
         wipe_spill(t, dirty);
-        tables_wipe(&t->tables, dirty);
+        tables_wipe(&t->tables, dirty, grace_period);
         for (unsigned group = 1; group < t->tables.n_groups; group++)
                 if (dirty[group])
                         t->groups[group].state = GROUP_FREE;

@@ -47,8 +47,11 @@ int tables_read(const struct tables *t, unsigned group, struct tracker_sample *r
 /* The group that a slot belongs to; MP_LIMBO for a slot that is not in use. */
 unsigned tables_group_of_slot(const struct tables *t, u32 slot);
 
-/* Takes the objects, slots and counters of all groups with dirty[group] out. After a grace period only. */
-void tables_wipe(struct tables *t, const bool *dirty);
+/*
+ * Takes the objects, slots and counters of all groups with dirty[group] out. After a grace period only, and with another one
+ * between objects and slots.
+ */
+void tables_wipe(struct tables *t, const bool *dirty, void (*grace)(void));
 
 /* Gives the places of stacks back that no site names, when the table is more than half full. Calls `grace` between looks. */
 void tables_retire_stacks(struct tables *t, void (*grace)(void));
