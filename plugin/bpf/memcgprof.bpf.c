@@ -10,6 +10,7 @@
  *  - A counter has one writing program (a program never nests in itself on a CPU), or is atomic.
  *  - Nothing here allocates: all tables are preallocated.
  */
+#include "hole.bpf.h"
 #include "page.bpf.h"
 #include "sweep.bpf.h"
 
@@ -160,19 +161,24 @@ INLINE bool unmatched_by_owner(void *ctx, u64 object, struct task_struct *task, 
 INLINE void unmatched_kfree(void *ctx, u64 ptr, bool raw) {
         struct task_struct *task = bpf_get_current_task_btf();
         u32 group = member(task);
-        struct kmem_cache *s;
+        u64 cache;
 
         if (unmatched_by_owner(ctx, ptr, task, group, raw))
                 return;
         if (LIKELY(!group) || !in_task(ctx, task, raw))
                 return;
-        if (!has_cache_of) {
-                lose(MP_LOSS_UNSIZED_FREES);
+        if (has_cache_of) {
+                struct kmem_cache *s = bpf_get_kmem_cache(ptr);
+
+                if (s)
+                        infer_unmatched(group, s, false);
                 return;
         }
-        s = bpf_get_kmem_cache(ptr);
-        if (s)
-                infer_unmatched(group, s, false);
+        cache = cache_at(ptr);
+        if (!page_delta)
+                lose(MP_LOSS_UNSIZED_FREES);
+        else if (cache && (u32)PEEK(cache + OFFSET(struct kmem_cache, flags)) & slab_account)
+                count_unmatched(group, cache_size(cache) + OBJCG_BYTES);
 }
 
 INLINE void unmatched_cache_free(void *ctx, u64 ptr, const struct kmem_cache *s, bool raw) {
@@ -334,7 +340,8 @@ INLINE u32 memcg_state(u32 item) {
                 return MP_STATE_KMEM;
         if (item == bpf_core_enum_value(enum memcg_stat_item, MEMCG_SOCK))
                 return MP_STATE_SOCK;
-        if (item == bpf_core_enum_value(enum memcg_stat_item, MEMCG_VMALLOC))
+        if (bpf_core_enum_value_exists(enum memcg_stat_item, MEMCG_VMALLOC) &&
+                item == bpf_core_enum_value(enum memcg_stat_item, MEMCG_VMALLOC))
                 return MP_STATE_VMALLOC;
         return _MP_STATES;
 }
@@ -350,6 +357,9 @@ INLINE u32 node_state(u32 item) {
                 return MP_STATE_PAGETABLES;
         if (item == bpf_core_enum_value(enum node_stat_item, NR_KERNEL_STACK_KB))
                 return MP_STATE_KERNEL_STACK;
+        if (bpf_core_enum_value_exists(enum node_stat_item, NR_VMALLOC) &&
+                item == bpf_core_enum_value(enum node_stat_item, NR_VMALLOC))
+                return MP_STATE_VMALLOC;
         return _MP_STATES;
 }
 

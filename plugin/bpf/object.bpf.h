@@ -154,8 +154,8 @@ INLINE void track(u64 key, u64 value) {
 }
 
 /*
- * The same for where neither speed nor the size of the caller's frame matters. A function that is not static is verified once and
- * not at every call, which made the programs on mm_page_free load in 1.5 s.
+ * The same for where neither speed nor the size of the caller's frame matters. A function that is not static is verified once
+ * and not at every call, which made the programs on mm_page_free load in 1.5 s.
  */
 int track_apart(u64 key, u64 value);
 u64 untrack_apart(u64 key);

@@ -223,9 +223,14 @@ void drop_held(void) {
         memset(held, 0, sizeof(held));
 }
 
+/* Small pages: huge ones are so large that each is sampled, and nothing is left to estimate. */
 void hold_memory(void) {
-        must(mmap(NULL, 64 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0) != MAP_FAILED,
-                "mmap");
+        size_t bytes = 64 << 20;
+        void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        must(memory != MAP_FAILED, "mmap");
+        (void)madvise(memory, bytes, MADV_NOHUGEPAGE); /* EINVAL: a kernel without them */
+        memset(memory, 1, bytes);
 }
 
 void nothing(void) {
@@ -338,11 +343,21 @@ struct cgroup *group_new(const char *name) {
         return c;
 }
 
+/* On v2 children have a controller when their parent says so, which has then no tasks of its own any more. */
+static void delegate_memory(const struct cgroup *parent) {
+        _cleanup_free_ char *file = format("%s%s/cgroup.subtree_control", root->mount, parent->path);
+        _cleanup_fclose_ FILE *f = fopen(file, "re+");
+
+        if (f && (fputs("+memory", f) < 0 || fflush(f) != 0))
+                fail_msg("%s: %s", file, strerror(errno));
+}
+
 struct cgroup *group_below(const struct cgroup *parent, const char *name) {
         _cleanup_free_ char *directory = format("%s%s/%s", root->mount, parent->path, name),
                             *path = format("%s/%s", parent->path, name);
         struct cgroup *c = NULL;
 
+        delegate_memory(parent);
         assert_int_equal(mkdir(directory, 0755), 0);
         assert_int_equal(cgroup_open(root, path, &c, NULL), 0);
         return c;
@@ -481,10 +496,20 @@ int64_t counter_of(const struct cgroup *c, enum memcg_counter which) {
         return m.value[which];
 }
 
+/*
+ * On v2 memory.stat may be as old as two seconds and a bit, while the changes since are few (FLUSH_TIME, and
+ * memcg_vmstats_needs_flush() of mm/memcontrol.c: 64 pages a CPU). Up to 6.15 cpu.stat flushes what it reads, memory's too;
+ * later each controller is flushed for itself (commit 5da3bfa029d6, 6.16), and only waiting helps.
+ */
+static unsigned ticks_of_stillness(void) {
+        return root->layout == CGROUP_V2 ? 56 : 10;
+}
+
 void settle(const struct cgroup *c) {
+        unsigned enough = ticks_of_stillness();
         int64_t last = kernel_counter(c);
 
-        for (unsigned still = 0, tries = 0; still < 10 && tries < 200; tries++) {
+        for (unsigned still = 0, tries = 0; still < enough && tries < 300; tries++) {
                 int64_t now;
 
                 usleep(50000);

@@ -298,6 +298,7 @@ static void test_full_baseline(void **state) {
                 holders[i] = subject_new(w.c->path, hold_many_pipes, drop_many_pipes);
                 subject_step(&holders[i]);
         }
+        settle(w.c);
         w.before = kernel_counter(w.c);
         w.group = begin(w.t, w.c);
         for (size_t i = 0; i < n; i++)
