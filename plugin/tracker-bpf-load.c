@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "tracker-bpf.h"
@@ -548,19 +549,41 @@ static int allocate_a_large_one(void) {
         return r;
 }
 
+/* Pipes and sockets are charged objects of seven caches; enough of them to know whether their owners are read right. */
+static int allocate_small_ones(void) {
+        for (unsigned i = 0; i < MP_VERIFIED_ENOUGH; i++) {
+                int fds[4] = {-1, -1, -1, -1}, r = 0;
+
+                if (pipe2(fds, O_CLOEXEC) < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds + 2) < 0)
+                        r = -errno;
+                for (size_t k = 0; k < ELEMENTS(fds); k++)
+                        closep(&fds[k]);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 int tracker_bpf_learn(struct tracker_bpf *t, char **reterr) {
-        struct bpf_link *page, *kmalloc;
-        int r;
+        struct bpf_program *const programs[] = {
+                t->skel->progs.learn_page, t->skel->progs.learn_kmalloc, t->skel->progs.learn_cache};
+        struct bpf_link *links[ELEMENTS(programs)] = {};
+        int r = 0;
 
         t->skel->bss->learn_tid = (u32)gettid();
-        page = bpf_program__attach(t->skel->progs.learn_page);
-        kmalloc = page ? bpf_program__attach(t->skel->progs.learn_kmalloc) : NULL;
-        r = kmalloc ? allocate_a_large_one() : -errno;
-        bpf_link__destroy(kmalloc);
-        bpf_link__destroy(page);
+        for (size_t i = 0; i < ELEMENTS(programs) && r >= 0; i++) {
+                links[i] = bpf_program__attach(programs[i]);
+                r = links[i] ? 0 : -errno;
+        }
+        if (r >= 0)
+                r = allocate_a_large_one();
+        if (r >= 0)
+                r = allocate_small_ones();
+        for (size_t i = ELEMENTS(programs); i-- > 0;)
+                bpf_link__destroy(links[i]);
         t->skel->bss->learn_tid = 0;
         if (r < 0)
-                return fail(reterr, r, "no large allocation could be watched: %s", strerror(-r));
+                return fail(reterr, r, "no allocations of our own could be watched: %s", strerror(-r));
         if (!t->skel->bss->page_delta)
                 return fail(reterr, -ENODATA, "a large allocation of our own was not seen");
         return 0;

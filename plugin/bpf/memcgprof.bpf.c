@@ -378,18 +378,35 @@ INLINE int state_changed(u64 memcg, u32 state, u64 argument) {
         return 0;
 }
 
-/* ---- learning page_delta: these two are attached for a moment at loading --------------------------------------------------
+/* ---- learning: these are attached for a moment at loading -----------------------------------------------------------------
  */
 
+INLINE bool is_learner(void *ctx) {
+        return (u32)bpf_get_current_pid_tgid() == learn_tid && in_task(ctx, bpf_get_current_task_btf(), true);
+}
+
 SEC("raw_tp/mm_page_alloc") int learn_page(u64 *ctx) {
-        if ((u32)bpf_get_current_pid_tgid() == learn_tid && ctx[1])
+        if (is_learner(ctx) && ctx[1])
                 learned_page = ctx[0];
         return 0;
 }
 
+/* First where pages are (page_delta); then whether owners that are read are right. */
 SEC("raw_tp/kmalloc") int learn_kmalloc(u64 *ctx) {
-        if ((u32)bpf_get_current_pid_tgid() == learn_tid && ctx[3] > KMALLOC_MAX_CACHE && learned_page)
+        if (!is_learner(ctx) || ctx[1] <= 16)
+                return 0;
+        if (ctx[3] <= KMALLOC_MAX_CACHE)
+                verify_own(ctx[1], (u32)ctx[4] & gfp_account);
+        else if (learned_page)
                 page_delta = learned_page - (ctx[1] >> 12) * STRUCT_PAGE;
+        return 0;
+}
+
+SEC("raw_tp/kmem_cache_alloc") int learn_cache(u64 *ctx) {
+        struct kmem_cache *s = (void *)ctx[2];
+
+        if (is_learner(ctx) && ctx[1] > 16)
+                verify_own(ctx[1], (u32)ctx[3] & gfp_account || BPF_CORE_READ(s, flags) & slab_account);
         return 0;
 }
 

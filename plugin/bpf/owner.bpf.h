@@ -105,15 +105,10 @@ static __noinline int read_owner(u64 object, struct owner *ret) {
         return 0;
 }
 
-/* Of an object that was allocated this moment: does what was inferred hold? */
-static __noinline int verify_charge(u64 object, u32 group, bool charged) {
-        struct owner owner;
-
-        if (!page_delta)
-                return 0;
-        read_owner(object, &owner);
+/* One more inference was held against its object. Objects are believed after enough of them, and never after a wrong one. */
+static __noinline int judge(bool wrong) {
         __sync_fetch_and_add(&charges_verified, 1);
-        if (charged ? !owner.memcg || group_of_memcg(owner.memcg) != group : owner.memcg != 0) {
+        if (wrong) {
                 lose(MP_LOSS_CHARGES);
                 objects_checked = false;
                 late_charges = has_charge_hook;
@@ -121,6 +116,28 @@ static __noinline int verify_charge(u64 object, u32 group, bool charged) {
                 objects_checked = late_charges = true;
         }
         return 0;
+}
+
+/* Of an object that was allocated this moment: does what was inferred hold? */
+static __noinline int verify_charge(u64 object, u32 group, bool charged) {
+        struct owner owner;
+
+        if (!page_delta)
+                return 0;
+        read_owner(object, &owner);
+        return judge(charged ? !owner.memcg || group_of_memcg(owner.memcg) != group : owner.memcg != 0);
+}
+
+/* The same for an object of the thread that loads us, which is in no group: its own memcg has to be the owner. */
+static __noinline int verify_own(u64 object, bool charged) {
+        struct task_struct *task = bpf_get_current_task_btf();
+        struct cgroup_subsys_state *css = payer(task);
+        struct owner owner;
+
+        if (!page_delta || !css->parent || (bpf_core_field_exists(struct task_struct, objcg) && !task->objcg))
+                return 0;
+        read_owner(object, &owner);
+        return judge(owner.memcg != (charged ? (u64)css - OFFSET(struct mem_cgroup, css) : 0));
 }
 
 INLINE void count_unmatched(u32 group, u64 bytes) {
