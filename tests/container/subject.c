@@ -15,7 +15,7 @@
 #include "subject.h"
 
 #define GROUPS_MAX 512
-#define TEST_SECONDS 90
+#define TEST_SECONDS 170
 
 struct cgroup_root *root;
 int held[2 * N + 64];
