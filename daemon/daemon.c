@@ -22,9 +22,13 @@
 
 #define GROUPS_LIMIT 16384 /* of --groups-max */
 
+#define TABLE_LIMIT (1 << 22) /* of --objects-max and the like */
+#define SPILL_SHARE 32        /* of the objects; as the tracker's own sizes have it */
+
 struct arguments {
         const char *bus, *state_dir;
         uint64_t settle_ms, groups_max;
+        uint64_t objects_max, sites_max, stacks_max; /* 0: as the tracker has it */
 };
 
 static const char help_text[] = "memcgprofd [OPTIONS]\n"
@@ -39,6 +43,12 @@ static const char help_text[] = "memcgprofd [OPTIONS]\n"
                                 "                   final report (default: 1000)\n"
                                 "  --groups-max=N   Profile at most so many groups at once\n"
                                 "                   (default: 1024)\n"
+                                "  --objects-max=N  Follow at most so many living objects\n"
+                                "                   (default: 1048576)\n"
+                                "  --sites-max=N    Keep at most so many sites, of all groups together\n"
+                                "                   (default: 131072, less with many CPUs)\n"
+                                "  --stacks-max=N   Keep at most so many stacks of page allocations\n"
+                                "                   (default: 16384)\n"
                                 "  -h --help        Show this help\n"
                                 "  --version        Show the version\n";
 
@@ -47,14 +57,21 @@ static int usage(const char *what) {
         return 2;
 }
 
+static bool parse_size(const char *text, uint64_t *ret) {
+        return text_to_u64(text, ret) >= 0 && *ret >= 1 && *ret <= TABLE_LIMIT;
+}
+
 /* -1: go on; else the exit status. */
 static int parse_arguments(int argc, char **argv, struct arguments *a) {
-        enum { BUS = 256, STATE, SETTLE, GROUPS, VERSION };
+        enum { BUS = 256, STATE, SETTLE, GROUPS, OBJECTS, SITES, STACKS, VERSION };
         static const struct option options[] = {
                 {"bus", required_argument, NULL, BUS},
                 {"state-dir", required_argument, NULL, STATE},
                 {"settle-ms", required_argument, NULL, SETTLE},
                 {"groups-max", required_argument, NULL, GROUPS},
+                {"objects-max", required_argument, NULL, OBJECTS},
+                {"sites-max", required_argument, NULL, SITES},
+                {"stacks-max", required_argument, NULL, STACKS},
                 {"help", no_argument, NULL, 'h'},
                 {"version", no_argument, NULL, VERSION},
                 {NULL},
@@ -76,6 +93,18 @@ static int parse_arguments(int argc, char **argv, struct arguments *a) {
                 case GROUPS:
                         if (text_to_u64(optarg, &a->groups_max) < 0 || a->groups_max < 1 || a->groups_max > GROUPS_LIMIT)
                                 return usage("--groups-max takes a number from 1 to 16384.");
+                        break;
+                case OBJECTS:
+                        if (!parse_size(optarg, &a->objects_max))
+                                return usage("--objects-max takes a number from 1 to 4194304.");
+                        break;
+                case SITES:
+                        if (!parse_size(optarg, &a->sites_max))
+                                return usage("--sites-max takes a number from 1 to 4194304.");
+                        break;
+                case STACKS:
+                        if (!parse_size(optarg, &a->stacks_max))
+                                return usage("--stacks-max takes a number from 1 to 4194304.");
                         break;
                 case 'h':
                         (void)fputs(help_text, stdout);
@@ -164,12 +193,12 @@ static bool may_pass(int error) {
         return error == -ENOMEM || error == -EAGAIN || error == -EMFILE || error == -ENFILE || error == -EINTR;
 }
 
-static int make_tracker(const struct arguments *a, const struct daemon_setup *setup, struct tracker **ret, char **reterr) {
-        const struct tracker_options options = {.groups = groups_of_tracker(a->groups_max)};
+static int make_tracker(
+        const struct tracker_options *options, const struct daemon_setup *setup, struct tracker **ret, char **reterr) {
         _cleanup_free_ char *sentence = NULL;
         int r;
 
-        r = setup->tracker_new(&options, ret, &sentence);
+        r = setup->tracker_new(options, ret, &sentence);
         if (r >= 0)
                 return 0;
         if (may_pass(r))
@@ -179,13 +208,20 @@ static int make_tracker(const struct arguments *a, const struct daemon_setup *se
 }
 
 static int begin_engine(struct daemon *d, const struct arguments *a, const struct daemon_setup *setup, char **reterr) {
+        const struct tracker_options options = {
+                .groups = groups_of_tracker(a->groups_max),
+                .objects = (uint32_t)a->objects_max,
+                .spill = a->objects_max ? (uint32_t)a->objects_max / SPILL_SHARE + 1 : 0,
+                .sites = (uint32_t)a->sites_max,
+                .stacks = (uint32_t)a->stacks_max,
+        };
         struct tracker *tracker;
         int r;
 
         r = state_dir_open(a->state_dir, &d->state, reterr);
         if (r < 0)
                 return r;
-        r = make_tracker(a, setup, &tracker, reterr);
+        r = make_tracker(&options, setup, &tracker, reterr);
         if (r < 0)
                 return r;
         r = engine_new(tracker, setup->kallsyms, &d->engine, reterr);
@@ -193,6 +229,7 @@ static int begin_engine(struct daemon *d, const struct arguments *a, const struc
                 tracker_free(tracker);
                 return r;
         }
+        engine_set_options(d->engine, &options);
         groups_set_max(engine_groups(d->engine), a->groups_max);
         return manager_new(d->event, d->engine, d->state, a->settle_ms * 1000, &d->manager, reterr);
 }

@@ -230,12 +230,11 @@ static int method_list_profiles(sd_bus_message *m, void *userdata, sd_bus_error 
 static json_t *describe_support(const struct manager *m, const struct support *support) {
         struct engine *engine = manager_engine(m);
         struct tracker *t = engine_tracker(engine);
-        const struct tracker_options options = {.groups = groups_of_tracker(groups_max(engine_groups(engine)))};
         const struct tracker_ability *abilities;
         size_t n;
 
         abilities = t->ops->abilities(t, &n);
-        return report_support(support, abilities, n, &options);
+        return report_support(support, abilities, n, engine_options(engine));
 }
 
 static int method_describe_support(sd_bus_message *m, void *userdata, sd_bus_error *error) {

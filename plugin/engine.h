@@ -22,16 +22,16 @@ struct groups *engine_groups(const struct engine *e);
 struct segments *engine_segments(const struct engine *e);
 struct names *engine_names(const struct engine *e);
 struct tracker *engine_tracker(const struct engine *e);
+
+/* What the tracker was made with: sizes for the support document. Zero is the default. */
+void engine_set_options(struct engine *e, const struct tracker_options *options);
+const struct tracker_options *engine_options(const struct engine *e);
+
 const char *engine_backend(const struct engine *e);
 void engine_clean(struct engine *e); /* for idle moments; see tracker_ops.clean */
 
-struct engine_sweep {
-        int64_t at_us;   /* CLOCK_REALTIME of the end of the last one; 0: none */
-        int64_t took_us; /* of the one that this call made; 0: it made none */
-};
-
 /*
  * Has tracked objects checked on the objects themselves, at most once in two seconds however often this is called; never again
- * when the tracker cannot.
+ * when the tracker cannot. Returns how long it took in microseconds; 0: nothing was done.
  */
-struct engine_sweep engine_sweep(struct engine *e);
+int64_t engine_sweep(struct engine *e);

@@ -57,6 +57,7 @@ int64_t measure_add_errors(int64_t a, int64_t b) {
 
 static void add_measure(struct measure *to, const struct measure *from) {
         tracker_counts_add(&to->counts, &from->counts, 1);
+        to->missed_calls += from->missed_calls;
         to->error_bytes = measure_add_errors(to->error_bytes, from->error_bytes);
         to->gfp_flags |= from->gfp_flags;
         to->live_known = to->live_known && from->live_known;
@@ -140,6 +141,7 @@ static size_t name_rows(const struct symbols *symbols, const struct tracker_samp
                         .gfp_flags = row->gfp_flags,
                         .symbol = site.symbol,
                         .counts = row->counts,
+                        .missed_calls = row->missed_calls,
                         .error_bytes = row->error_bytes,
                 };
         }
@@ -301,28 +303,34 @@ static void scale_figure(struct measures *m, size_t offset, int64_t total) {
                 *largest += rest;
 }
 
+/* The error of a share of a known sum: the row's own part weighs 1 - share, that of the others share. */
+static int64_t share_error(double share, double own, double others, double scale) {
+        double v = (1 - share) * (1 - share) * own + share * share * others;
+
+        return (int64_t)__builtin_llround(__builtin_sqrt(v > 0 ? v : 0) * scale);
+}
+
 /*
- * The error of a share R of a known sum: the row's own part weighs 1 - R, that of the others R. `sample` is the variance of a
- * typical sample; there is none where every page was taken (p = 1).
+ * `sample` is the variance of a typical sample; there is none where every page was taken (p = 1). When no sample lives, any row
+ * may hold all there is.
  */
 static void scale_errors(struct measures *m, int64_t total) {
         double sum = (double)sum_figure(m, offsetof(struct tracker_counts, allocated_bytes)), variance = 0, sample;
 
-        if (sum <= 0)
-                return;
         for (size_t i = 0; i < m->n; i++)
                 if (is_sampled(&m->items[i]))
                         variance += (double)m->items[i].error_bytes * (double)m->items[i].error_bytes;
-        sample = variance / sum * (variance / sum);
+        sample = sum > 0 ? variance / sum * (variance / sum) : 0;
         for (size_t i = 0; i < m->n; i++) {
-                double own = (double)m->items[i].error_bytes * (double)m->items[i].error_bytes;
-                double share = (double)m->items[i].counts.allocated_bytes / sum, v;
+                struct measure *item = &m->items[i];
+                double own = (double)item->error_bytes * (double)item->error_bytes;
 
-                if (!is_sampled(&m->items[i]))
+                if (!is_sampled(item))
                         continue;
-                v = (1 - share) * (1 - share) * (own + EXTRA_SAMPLES * sample) + share * share * (variance - own);
-                m->items[i].error_bytes =
-                        (int64_t)__builtin_llround(__builtin_sqrt(v > 0 ? v : 0) * (double)llabs(total) / sum);
+                item->error_bytes = llabs(total);
+                if (sum > 0)
+                        item->error_bytes = share_error((double)item->counts.allocated_bytes / sum,
+                                own + EXTRA_SAMPLES * sample, variance - own, (double)llabs(total) / sum);
         }
 }
 

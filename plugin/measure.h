@@ -22,6 +22,7 @@ struct measure {
         uint32_t gfp_flags;
         struct symbol symbol;
         struct tracker_counts counts;
+        int64_t missed_calls; /* as tracker_row has it */
         int64_t error_bytes;
 };
 

@@ -109,3 +109,23 @@ enum page_use names_page_use(struct names *n, const struct tracker_row *row) {
                 *answer = (hash & ~UINT64_C(3)) | find_use(n, row);
         return *answer & 3;
 }
+
+struct wrappers {
+        struct tracker_range *ranges;
+        size_t n, max;
+};
+
+static void add_wrapper(void *userdata, const char *name, uint64_t start, uint64_t end) {
+        struct wrappers *w = userdata;
+
+        if (w->n < w->max && site_is_wrapper(name))
+                w->ranges[w->n++] = (struct tracker_range){.start = start, .end = end};
+}
+
+size_t names_wrappers(const struct names *n, struct tracker_range *ret, size_t max) {
+        struct wrappers w = {.ranges = ret, .max = max};
+
+        if (n->symbols)
+                symbols_each(n->symbols, add_wrapper, &w);
+        return w.n;
+}

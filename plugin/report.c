@@ -13,7 +13,7 @@
 static json_t *string_or_null(const char *s) {
         _cleanup_free_ char *escaped = s ? text_escape(s, strlen(s), STRING_MAX) : NULL;
 
-        return escaped ? json_string(escaped) : json_null();
+        return escaped ? json_string_nocheck(escaped) : json_null(); /* escaping leaves valid UTF-8 only */
 }
 
 static json_t *integer_or_null(bool known, int64_t value) {
@@ -98,7 +98,7 @@ static json_t *filter_json(const struct filter *f) {
  */
 
 static void set(json_t *o, const char *name, json_t *value) {
-        json_object_set_new(o, name, value);
+        json_object_set_new_nocheck(o, name, value); /* names are ours */
 }
 
 static void set_integer(json_t *o, const char *name, int64_t value) {
@@ -173,8 +173,10 @@ static json_t *by_counter_json(const struct summary *s) {
 
 static json_t *reconcile_json(const struct summary *s) {
         bool known = s->growth_known && s->live_known;
-        bool measurable = known && llabs(s->growth_bytes) > s->slack_bytes;
-        double ratio = measurable ? (double)s->explained_bytes / (double)s->growth_bytes : 0;
+        /* what was freed of the memory before the baseline made the counter grow less than what was allocated */
+        int64_t to_explain = s->growth_bytes + s->explained_unmatched;
+        bool measurable = known && to_explain > s->slack_bytes;
+        double ratio = measurable ? (double)s->explained_bytes / (double)to_explain : 0;
 
         return json_pack("{s:s, s:b, s:I, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:{s:o, s:o}, s:o}", "source", s->source, "frozen",
                 s->frozen, "at_us", (json_int_t)s->now.at_us, "counters", counters_json(&s->now), "growth_bytes",
@@ -369,10 +371,4 @@ json_t *report_list(const char *backend, const struct report_list_entry *entries
                 json_array_append_new(profiles, entry_json(&entries[i]));
         set(o, "profiles", profiles);
         return o;
-}
-
-char *report_text(const json_t *document_) {
-        _cleanup_free_ char *text = json_dumps(document_, JSON_COMPACT | JSON_REAL_PRECISION(6));
-
-        return text ? format("%s\n", text) : NULL;
 }

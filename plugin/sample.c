@@ -16,11 +16,13 @@ static void add_states(struct memcg_counters *to, const struct memcg_counters *f
                 to->at_us = from->at_us;
 }
 
-/* Losses are the engine's, told to each group since it began: the group that saw most of them saw them all. */
+/* The engine's losses are told to each group since it began: the group that saw most of them saw them all. */
 static void add_lost(int64_t *to, const int64_t *from) {
-        for (size_t i = 0; i < _LOSS_MAX; i++)
-                if (from[i] > to[i])
-                        to[i] = from[i];
+        for (enum loss l = 0; l < _LOSS_MAX; l++)
+                if (loss_is_own(l))
+                        to[l] += from[l];
+                else if (from[l] > to[l])
+                        to[l] = from[l];
 }
 
 /* ---- rows -----------------------------------------------------------------------------------------------------------------
@@ -47,6 +49,7 @@ static bool same_row(const struct tracker_row *a, const struct tracker_row *b) {
 
 static void add_row(struct tracker_row *to, const struct tracker_row *from) {
         tracker_counts_add(&to->counts, &from->counts, 1);
+        to->missed_calls += from->missed_calls;
         to->error_bytes = measure_add_errors(to->error_bytes, from->error_bytes);
         to->gfp_flags |= from->gfp_flags;
         to->live_known = to->live_known && from->live_known;

@@ -336,16 +336,17 @@ static int begin_current(struct scope *s, const struct tracker_wish *wish, char 
 }
 
 /*
- * What was lost before a segment began is told by the one before it, which may be folded into another before long. The tracker
- * goes on counting there, so what is lost in this very moment is told twice rather than not at all.
+ * What the engine lost before a segment began is told by the one before it, which may be folded into another before long. The
+ * tracker goes on counting there, so what is lost in this very moment is told twice rather than not at all. A group's own
+ * losses stay with its rows.
  */
 static void carry_losses(struct scope *s, const struct segment *before) {
         _cleanup_(tracker_sample_done) struct tracker_sample sample = {};
 
         if (read_segment(s->all, before, &sample) < 0)
                 return;
-        for (size_t i = 0; i < _LOSS_MAX; i++)
-                s->lost[i] += sample.lost[i];
+        for (enum loss l = 0; l < _LOSS_MAX; l++)
+                s->lost[l] += loss_is_own(l) ? 0 : sample.lost[l];
 }
 
 /* From now on a scope's cgroup is booked in another segment, for the same scopes and for `besides`. */

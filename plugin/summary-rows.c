@@ -89,6 +89,14 @@ static bool is_accurate(const struct row *row, bool swept) {
         return swept && row->charged && c->written_off_calls < c->allocated_calls / WRITTEN_OFF_SHARE;
 }
 
+static int64_t missed(const struct measure *items, size_t n) {
+        int64_t calls = 0;
+
+        for (size_t i = 0; i < n; i++)
+                calls += items[i].missed_calls;
+        return calls;
+}
+
 static int fill_row(const struct measures *m, size_t first, size_t n, const struct gfp_bits *bits, struct row *row) {
         const struct measure *items = &m->items[first];
         uint32_t flags = 0;
@@ -117,17 +125,21 @@ static bool is_idle(const struct measure *items, size_t n) {
         return !sum.allocated_calls && !sum.allocated_bytes && !tracker_counts_live(&sum);
 }
 
-static int fill_rows(const struct measures *m, const struct gfp_bits *bits, struct summary *s) {
+static int fill_rows(const struct measures *m, const struct gfp_bits *bits, struct summary *s, int64_t *ret_missed_blind) {
         s->rows = calloc(m->n + 1, sizeof(struct row));
         if (!s->rows)
                 return -ENOMEM;
         for (size_t i = 0, n; i < m->n; i += n) {
+                struct row *row;
+
                 n = measures_run(m, i);
                 if (is_idle(&m->items[i], n))
                         continue;
                 s->n_rows++;
-                if (fill_row(m, i, n, bits, &s->rows[s->n_rows - 1]) < 0)
+                row = &s->rows[s->n_rows - 1];
+                if (fill_row(m, i, n, bits, row) < 0)
                         return -ENOMEM;
+                *ret_missed_blind += row->live_known ? 0 : missed(&m->items[i], n);
         }
         return 0;
 }
@@ -181,8 +193,20 @@ static void fill_known(const struct measures *m, struct summary *s) {
         s->charged.known[TYPE_VMALLOC] = s->live_known && (m->stacks || m->pages.allocated_calls == 0);
 }
 
+/*
+ * Any loss makes a document inaccurate, but for frees that were missed of blind sites: a blind row claims no live figure, and
+ * nor does any sum on its behalf.
+ */
+static bool all_is_there(const struct summary *s, int64_t missed_blind) {
+        for (enum loss l = 0; l < _LOSS_MAX; l++)
+                if (s->lost[l] > (l == LOSS_MISSED_FREES ? missed_blind : 0))
+                        return false;
+        return true;
+}
+
 int summary_take(struct summary *s, const struct measures *m, const struct gfp_bits *bits) {
-        int r = fill_rows(m, bits, s);
+        int64_t missed_blind = 0;
+        int r = fill_rows(m, bits, s, &missed_blind);
 
         if (r < 0)
                 return r;
@@ -196,8 +220,6 @@ int summary_take(struct summary *s, const struct measures *m, const struct gfp_b
         s->charges_mismatched = m->charges_mismatched;
         s->swept_at_us = m->swept_at_us;
         memcpy(s->lost, m->lost, sizeof(s->lost));
-        s->accurate = true;
-        for (size_t i = 0; i < _LOSS_MAX; i++)
-                s->accurate = s->accurate && s->lost[i] == 0;
+        s->accurate = all_is_there(s, missed_blind);
         return 0;
 }

@@ -7,7 +7,6 @@
 #include <math.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 
 #include "tracker-bpf.h"
 
@@ -196,6 +195,10 @@ static void set_constants(struct tracker_bpf *t, const struct btf *btf) {
         ro->thread_bytes = irq_stack ? irq_stack->size : 16384;
         /* kfuncs of 6.14 and 6.2; found by name, because distributions carry them back */
         ro->has_cache_of = btf_named(btf, "bpf_get_kmem_cache", BTF_KIND_FUNC);
+        /* what guards tracepoints then (the same name before 6.13 guarded something else, and there was no such counter) */
+        ro->is_preemptible = btf_named(btf, "tracepoint_srcu_srcu_data", BTF_KIND_VAR) &&
+                             btf_named(btf, "srcu_ctr", BTF_KIND_STRUCT) &&
+                             btf_named(btf, "bpf_preempt_disable", BTF_KIND_FUNC);
         ro->has_rdonly_cast = btf_named(btf, "bpf_rdonly_cast", BTF_KIND_FUNC);
         /* bare pointers before 6.10; with alloc tags (and always from 7.3) a second word may follow, in some caches only */
         ro->owner_stride = owner ? owner->size : sizeof(u64);
@@ -549,24 +552,24 @@ static int allocate_a_large_one(void) {
         return r;
 }
 
-/* Pipes and sockets are charged objects of seven caches; enough of them to know whether their owners are read right. */
-static int allocate_small_ones(void) {
-        for (unsigned i = 0; i < MP_VERIFIED_ENOUGH; i++) {
-                int fds[4] = {-1, -1, -1, -1}, r = 0;
+/* Objects of several caches and orders, charged and not, for the owners to be read off: whatever is left is freed at once. */
+static void allocate_small_ones(void) {
+        for (size_t i = 0; i < 4; i++) {
+                int fds[2];
 
-                if (pipe2(fds, O_CLOEXEC) < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds + 2) < 0)
-                        r = -errno;
-                for (size_t k = 0; k < ELEMENTS(fds); k++)
-                        closep(&fds[k]);
-                if (r < 0)
-                        return r;
+                if (pipe2(fds, O_CLOEXEC) >= 0) {
+                        close(fds[0]);
+                        close(fds[1]);
+                }
+                if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) >= 0) {
+                        close(fds[0]);
+                        close(fds[1]);
+                }
         }
-        return 0;
 }
 
 int tracker_bpf_learn(struct tracker_bpf *t, char **reterr) {
-        struct bpf_program *const programs[] = {
-                t->skel->progs.learn_page, t->skel->progs.learn_kmalloc, t->skel->progs.learn_cache};
+        struct bpf_program *programs[] = {t->skel->progs.learn_page, t->skel->progs.learn_kmalloc, t->skel->progs.learn_cache};
         struct bpf_link *links[ELEMENTS(programs)] = {};
         int r = 0;
 
@@ -578,8 +581,8 @@ int tracker_bpf_learn(struct tracker_bpf *t, char **reterr) {
         if (r >= 0)
                 r = allocate_a_large_one();
         if (r >= 0)
-                r = allocate_small_ones();
-        for (size_t i = ELEMENTS(programs); i-- > 0;)
+                allocate_small_ones();
+        for (size_t i = 0; i < ELEMENTS(links); i++)
                 bpf_link__destroy(links[i]);
         t->skel->bss->learn_tid = 0;
         if (r < 0)

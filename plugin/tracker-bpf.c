@@ -166,27 +166,28 @@ static void disarm(struct tracker_bpf *t, unsigned group) {
 /* ---- losses ---------------------------------------------------------------------------------------------------------------
  */
 
+/* The engine's. */
 static void read_losses(const struct tracker_bpf *t, int64_t ret[static _LOSS_MAX]) {
         static const enum loss names[_MP_LOSSES] = {
-                [MP_LOSS_OBJECTS_FULL] = LOSS_OBJECTS_FULL,
+                [MP_LOSS_LIMBO_FULL] = LOSS_IRQ_UNSEEN,
                 [MP_LOSS_SITES_FULL] = LOSS_SITES_FULL,
                 [MP_LOSS_STACKS_FULL] = LOSS_STACKS_FULL,
                 [MP_LOSS_STACK_ERRORS] = LOSS_STACK_ERRORS,
                 [MP_LOSS_STACK_MIXED] = LOSS_STACK_MIXED,
                 [MP_LOSS_GROUP_LOOKUPS] = LOSS_GROUP_LOOKUPS,
-                [MP_LOSS_MISSED_FREES] = LOSS_MISSED_FREES,
                 [MP_LOSS_UNSIZED_FREES] = LOSS_UNSIZED_FREES,
                 [MP_LOSS_CHARGES] = LOSS_CHARGES,
                 [MP_LOSS_BULK_PAGES] = LOSS_BULK_PAGES,
         };
         const volatile u64 *losses = (const volatile u64 *)t->skel->bss->losses;
 
+        memset(ret, 0, _LOSS_MAX * sizeof(*ret));
         /* caught first: what is caught meanwhile shows as a loss for a moment, never the other way */
         ret[LOSS_RECURSION] = -(int64_t)t->skel->bss->caught;
         ret[LOSS_RECURSION] += (int64_t)(tracker_bpf_misses(t, ON_FREE) + tracker_bpf_misses(t, ON_HOLE));
         ret[LOSS_IRQ_UNSEEN] = (int64_t)tracker_bpf_misses(t, ON_ALLOCATION);
         for (size_t i = 0; i < _MP_LOSSES; i++)
-                ret[names[i]] = (int64_t)losses[i];
+                ret[names[i]] += (int64_t)losses[i];
 }
 
 /* ---- abilities ------------------------------------------------------------------------------------------------------------
@@ -395,6 +396,17 @@ static int tracker_bpf_renew(struct tracker *base, unsigned group, unsigned *ret
         return 0;
 }
 
+static void tracker_bpf_set_wrappers(struct tracker *base, const struct tracker_range *ranges, size_t n) {
+        struct memcgprof_bpf__bss *bss = of(base)->skel->bss;
+
+        bss->n_wrappers = 0;
+        for (size_t i = 0; i < n && i < MP_WRAPPERS; i++) {
+                bss->wrappers[i].start = ranges[i].start;
+                bss->wrappers[i].end = ranges[i].end;
+                bss->n_wrappers = (u32)i + 1;
+        }
+}
+
 static void tracker_bpf_disarm(struct tracker *base, unsigned group) {
         disarm(of(base), group);
 }
@@ -462,6 +474,7 @@ static void read_states(const struct tracker_bpf *t, unsigned group, struct trac
 static int tracker_bpf_read(struct tracker *base, unsigned group, struct tracker_sample *ret) {
         struct tracker_bpf *t = of(base);
         struct tracker_sample sample = {};
+        int64_t lost[_LOSS_MAX];
         int r;
 
         (void)trust_owners(t);
@@ -469,9 +482,9 @@ static int tracker_bpf_read(struct tracker *base, unsigned group, struct tracker
         if (r < 0)
                 return r;
         read_states(t, group, &sample);
-        read_losses(t, sample.lost);
+        read_losses(t, lost);
         for (size_t i = 0; i < _LOSS_MAX; i++)
-                sample.lost[i] -= t->groups[group].lost[i];
+                sample.lost[i] += lost[i] - t->groups[group].lost[i];
         sample.charges_verified = (int64_t)t->skel->bss->charges_verified - t->groups[group].verified;
         sample.charges_mismatched = sample.lost[LOSS_CHARGES];
         sample.swept_at_us = t->swept_at_us;
@@ -559,6 +572,7 @@ static const struct tracker_ops tracker_bpf_ops = {
         .renew = tracker_bpf_renew,
         .fold = tracker_bpf_fold,
         .disarm = tracker_bpf_disarm,
+        .set_wrappers = tracker_bpf_set_wrappers,
         .end = tracker_bpf_end,
         .read = tracker_bpf_read,
         .sweep = tracker_bpf_sweep,

@@ -15,7 +15,7 @@ struct group {
         enum { GROUP_FREE, GROUP_ACTIVE, GROUP_DIRTY } state;
         bool armed;
         struct mp_css css;
-        int64_t lost[_LOSS_MAX];     /* when the group began */
+        int64_t lost[_LOSS_MAX];     /* by the engine, when the group began */
         int64_t verified;            /* likewise */
         uint64_t state_misses;       /* likewise: of the programs that count states */
         int64_t carried[_MEMCG_MAX]; /* states of groups that were folded into it */

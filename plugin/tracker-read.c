@@ -112,6 +112,13 @@ static void add_rare_allocated(const struct mp_rare *m, struct tracker_counts *c
         c->allocated_calls += (int64_t)READ(m->allocated_calls);
 }
 
+/* What was written off without a look at the object; in 1/256 where calls are. */
+static int64_t missed_of(const struct mp_rare *m) {
+        int64_t missed = (int64_t)READ(m->written_off_calls);
+
+        return missed - (int64_t)READ(m->swept_calls);
+}
+
 static bool is_sampled(u32 source) {
         return source == MP_PAGES || source == MP_USER;
 }
@@ -165,6 +172,7 @@ static void finish_samples(u32 slot, const struct tables *t, struct tracker_row 
         c->freed_calls = whole_calls(c->freed_calls);
         c->written_off_calls = whole_calls(c->written_off_calls);
         c->untracked_calls = whole_calls(c->untracked_calls);
+        row->missed_calls = whole_calls(row->missed_calls);
 }
 
 static bool samples_everything(const struct tables *t, unsigned group) {
@@ -214,6 +222,16 @@ struct reading {
         u32 slot, source;
 };
 
+/* Sampled pages are counted one by one in the totals: of them a row tells nothing. */
+static bool is_in_page_totals(u32 source, const struct tracker_row *row) {
+        return source == MP_PAGES && row->charged;
+}
+
+static void set_missed(const struct tables *t, const struct reading *reading, struct tracker_row *row) {
+        if (!is_in_page_totals(reading->source, row))
+                row->missed_calls = missed_of(rare_at(t, reading->slot));
+}
+
 static bool start_site(const struct tables *t, unsigned group, u32 slot, struct reading *ret, struct tracker_row *row) {
         const struct mp_site *site = (struct mp_site *)t->sites.data + slot;
         u64 tag = __atomic_load_n(&site->tag, __ATOMIC_ACQUIRE);
@@ -226,6 +244,7 @@ static bool start_site(const struct tables *t, unsigned group, u32 slot, struct 
         set_frames(t, ret->source, site->id, row);
         row->node = (int)mp_tag_node1(tag) - 1;
         row->gfp_flags = (u32)READ(site->gfp);
+        set_missed(t, ret, row);
         add_freed(t, slot, ret->source, row);
         return true;
 }
@@ -241,6 +260,7 @@ static bool start_catch_all(
         *ret = (struct reading){.slot = slot, .source = source};
         set_source(t, group, source, place & 1, row);
         row->function = NULL;
+        set_missed(t, ret, row);
         add_freed(t, slot, source, row);
         return true;
 }
@@ -264,6 +284,28 @@ static void read_page_totals(const struct tables *t, unsigned group, struct trac
         add_rare_allocated(m, ret);
 }
 
+static void add_own_losses(struct tracker_sample *sample, int64_t untracked, int64_t missed) {
+        sample->lost[LOSS_OBJECTS_FULL] += untracked;
+        sample->lost[LOSS_MISSED_FREES] += missed;
+}
+
+static void read_own_losses(const struct tables *t, unsigned group, const struct reading *readings, size_t n_readings,
+        struct tracker_sample *sample) {
+        int64_t pages = missed_of(rare_at(t, t->n_sites + (u32)mp_catch_all(group, MP_PAGES, 1)));
+
+        for (size_t i = 0; i < n_readings; i++) {
+                const struct tracker_row *row = &sample->rows[i];
+
+                if (is_in_page_totals(readings[i].source, row))
+                        pages -= (int64_t)READ(rare_at(t, readings[i].slot)->swept_calls);
+                else
+                        add_own_losses(sample, row->counts.untracked_calls, row->missed_calls);
+        }
+        add_own_losses(sample, sample->pages.untracked_calls, pages);
+        if (sample->lost[LOSS_MISSED_FREES] < 0) /* a sweep is under way */
+                sample->lost[LOSS_MISSED_FREES] = 0;
+}
+
 static int read_rows(const struct tables *t, unsigned group, struct tracker_sample *sample) {
         const u32 *slots = t->listed + t->list_start[group];
         size_t n_slots = t->list_start[group + 1] - t->list_start[group], n = 0;
@@ -279,11 +321,13 @@ static int read_rows(const struct tables *t, unsigned group, struct tracker_samp
         read_page_totals(t, group, &sample->pages);
         for (size_t i = 0; i < n; i++)
                 add_allocated(t, readings[i].slot, readings[i].source, &sample->rows[i]);
+        for (size_t i = 0; i < n; i++)
+                if (is_sampled(readings[i].source))
+                        finish_samples(readings[i].slot, t, &sample->rows[i]);
+        read_own_losses(t, group, readings, n, sample);
         for (size_t i = 0; i < n; i++) {
                 struct tracker_row *row = &sample->rows[i];
 
-                if (is_sampled(readings[i].source))
-                        finish_samples(readings[i].slot, t, row);
                 if (readings[i].source == MP_STACKS)
                         tracker_counts_add(&sample->pages, &row->counts, 1);
                 if (row->counts.allocated_calls || row->counts.allocated_bytes)

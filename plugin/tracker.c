@@ -29,6 +29,10 @@ const char *loss_name(enum loss l) {
         return loss_names[l];
 }
 
+bool loss_is_own(enum loss l) {
+        return l == LOSS_OBJECTS_FULL || l == LOSS_MISSED_FREES;
+}
+
 const char *site_type_to_string(enum site_type t) {
         return t < _TYPE_MAX ? type_names[t] : NULL;
 }

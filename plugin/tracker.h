@@ -19,15 +19,15 @@ enum site_type { TYPE_SLAB, TYPE_PAGE, TYPE_USER, TYPE_PERCPU, TYPE_VMALLOC, _TY
 
 /* What can be lost or refused, and never silently: one name per cause, in the documents' `lost`. */
 enum loss {
-        LOSS_RECURSION,     /* frees in nested interrupts that no program was run for */
-        LOSS_IRQ_UNSEEN,    /* allocations in interrupts that no program was run for: missing in irq_bytes only */
-        LOSS_OBJECTS_FULL,  /* objects that neither the table nor its spill could take */
+        LOSS_RECURSION,  /* frees in nested interrupts that no program was run for */
+        LOSS_IRQ_UNSEEN, /* allocations in interrupts that no program was run for, or that found no room to wait for an owner */
+        LOSS_OBJECTS_FULL,  /* objects of the group that neither the table nor its spill could take: untracked_calls */
         LOSS_SITES_FULL,    /* allocations booked on the catch-all site because the site table was full */
         LOSS_STACKS_FULL,   /* page allocations whose stack found no room: booked on the catch-all site */
         LOSS_STACK_ERRORS,  /* page allocations whose stack the kernel could not walk */
         LOSS_STACK_MIXED,   /* two stacks with one hash: booked on the catch-all site */
         LOSS_GROUP_LOOKUPS, /* events whose css id lies outside the group table: taken for no member */
-        LOSS_MISSED_FREES,  /* frees proved missing by a new allocation at the same address (written off) */
+        LOSS_MISSED_FREES,  /* frees of the group's, proved missing by a new allocation at the same address (written off) */
         LOSS_UNSIZED_FREES, /* frees of earlier objects whose size the kernel does not tell */
         LOSS_CHARGES,       /* charges that were inferred wrongly, of those that were verified */
         LOSS_BULK_PAGES,    /* uncharged pages that were taken in bulk, without an event: at most so many are in no row */
@@ -35,6 +35,12 @@ enum loss {
 };
 
 const char *loss_name(enum loss l);
+
+/*
+ * Whether a group tells how much of it fell on itself. The others are the engine's: whom they touched is not known, so that
+ * each group is told all since it began.
+ */
+bool loss_is_own(enum loss l);
 const char *site_type_to_string(enum site_type t);
 
 #define TRACKER_FRAMES_MAX 16
@@ -64,7 +70,8 @@ struct tracker_row {
         unsigned n_frames;                   /* 1: only the call site; 0: the catch-all */
         uint64_t frames[TRACKER_FRAMES_MAX]; /* return addresses, innermost first */
         struct tracker_counts counts;
-        int64_t error_bytes; /* one sigma of an estimated row */
+        int64_t missed_calls; /* of those written off, what a new allocation at the address proved; not told of charged pages */
+        int64_t error_bytes;  /* one sigma of an estimated row */
 };
 
 struct tracker_sample {
@@ -114,6 +121,13 @@ struct tracker_wish {
         bool numa;            /* rows by NUMA node of the memory */
 };
 
+#define TRACKER_WRAPPERS_MAX 128
+
+/* The code of a function, [start, end). */
+struct tracker_range {
+        uint64_t start, end;
+};
+
 struct tracker_sweep {
         int64_t checked, dropped; /* objects */
         int64_t took_us;
@@ -154,6 +168,12 @@ struct tracker_ops {
 
         /* Takes no new allocations from now on; frees go on being booked. They go to the next group above, or to none. */
         void (*disarm)(struct tracker *t, unsigned group);
+
+        /*
+         * Tells the code of functions that call the allocator for others: what is allocated from there has its site named by
+         * the whole stack. At most TRACKER_WRAPPERS_MAX; NULL: this tracker has no use for them. Before the first group begins.
+         */
+        void (*set_wrappers)(struct tracker *t, const struct tracker_range *ranges, size_t n);
 
         /* Forgets a group and its counters; detaches the programs after the last one. */
         void (*end)(struct tracker *t, unsigned group);

@@ -49,7 +49,7 @@ static long take_one(u32 i, struct bulk *b) {
                 return 0;
         if (b->nodes && page_delta)
                 tag |= (u64)(node_of_page(page_of(object)) + 1) << 16;
-        slot = b->stack ? slot_of(b->stack, tag, b->gfp) : catch_all(b->group, MP_BULK, mp_tag_charged(tag));
+        slot = b->stack ? slot_of(b->stack, tag, b->gfp) & ~MP_DEEP : catch_all(b->group, MP_BULK, mp_tag_charged(tag));
         count_rare_allocation(slot, b->bytes, 1);
         if (!count_only)
                 track_apart(object, mp_value(b->bytes, slot, i & MP_GENERATION));
@@ -138,7 +138,7 @@ INLINE u32 charged_slot(void *ctx, u64 older, u32 group, u32 gfp) {
         struct mp_site *site = bpf_map_lookup_elem(&sites, &slot);
 
         if (older && site && mp_value_extra(older) & MP_LATE)
-                return slot_of(site->id, mp_tag(group, MP_CACHE, 1, 0), site->gfp);
+                return slot_of(site->id, mp_tag(group, MP_CACHE, 1, 0), site->gfp) & ~MP_DEEP;
         return slot_of_stack(ctx, mp_tag(group, MP_BULK, 1, 0), gfp);
 }
 

@@ -67,7 +67,12 @@ struct task_struct {
         struct mem_cgroup *active_memcg; /* remote charging: loop devices, io_uring, BPF maps, fsnotify */
         struct obj_cgroup *objcg; /* since 6.7 (commit 7d0715d0d6b2); NULL in the last moments of a task: see is_billed() */
         void *stack;
+        struct vm_struct *stack_vm_area; /* with CONFIG_VMAP_STACK */
         unsigned int flags;
+};
+
+struct vm_struct {
+        struct page **pages;
 };
 
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h, 6.1 to 7.3 */
@@ -170,6 +175,16 @@ const volatile bool has_cache_of; /* bpf_get_kmem_cache(), 6.14+ */
 
 extern struct kmem_cache *bpf_get_kmem_cache(u64 address) __ksym __weak;
 extern void *bpf_rdonly_cast(const void *object, u32 btf_id) __ksym __weak;
+
+/*
+ * Since 7.0 (commit a46023d5616e) a task that runs a tracepoint's program can be preempted, and the kernel keeps the program
+ * from everybody else on that CPU until it goes on: whole time slices of events are lost. So programs keep their CPU to
+ * themselves there.
+ */
+const volatile bool is_preemptible;
+
+extern void bpf_preempt_disable(void) __ksym __weak; /* 6.10 */
+extern void bpf_preempt_enable(void) __ksym __weak;
 
 const volatile bool has_rdonly_cast; /* bpf_rdonly_cast(), 6.2+ */
 const volatile u32 owner_stride;     /* bytes from one object's owner to the next in a slab's vector */

@@ -50,7 +50,8 @@ static __noinline int count_untracked(u64 key, u64 value) {
         u32 slot = mp_value_slot(value);
         struct mp_rare *r = rare_of(slot);
 
-        lose(MP_LOSS_OBJECTS_FULL);
+        if (mp_tag_group(tag_of(slot)) == MP_LIMBO)
+                lose(MP_LOSS_LIMBO_FULL);
         if (!r)
                 return 0;
         __sync_fetch_and_add(&r->untracked_bytes, mp_value_bytes(value));
@@ -89,10 +90,7 @@ static __noinline int write_off(u64 key, u64 value) {
 
 /* A second allocation at a tracked address. Objects in limbo are forgotten without a word. */
 static __noinline int replace(u64 key, u64 older) {
-        if (mp_tag_group(tag_of(mp_value_slot(older))) == MP_LIMBO)
-                return 0;
-        lose(MP_LOSS_MISSED_FREES);
-        return write_off(key, older);
+        return mp_tag_group(tag_of(mp_value_slot(older))) == MP_LIMBO ? 0 : write_off(key, older);
 }
 
 INLINE struct mp_set *set_of(u64 key) {

@@ -105,17 +105,15 @@ static __noinline int read_owner(u64 object, struct owner *ret) {
         return 0;
 }
 
-/* One more inference was held against its object. Objects are believed after enough of them, and never after a wrong one. */
-static __noinline int judge(bool wrong) {
+INLINE void judge_charge(bool right) {
         __sync_fetch_and_add(&charges_verified, 1);
-        if (wrong) {
+        if (!right) {
                 lose(MP_LOSS_CHARGES);
                 objects_checked = false;
                 late_charges = has_charge_hook;
         } else if (UNLIKELY(!objects_checked) && charges_verified >= MP_VERIFIED_ENOUGH && !losses[MP_LOSS_CHARGES]) {
                 objects_checked = late_charges = true;
         }
-        return 0;
 }
 
 /* Of an object that was allocated this moment: does what was inferred hold? */
@@ -125,19 +123,21 @@ static __noinline int verify_charge(u64 object, u32 group, bool charged) {
         if (!page_delta)
                 return 0;
         read_owner(object, &owner);
-        return judge(charged ? !owner.memcg || group_of_memcg(owner.memcg) != group : owner.memcg != 0);
+        judge_charge(charged ? owner.memcg && group_of_memcg(owner.memcg) == group : !owner.memcg);
+        return 0;
 }
 
-/* The same for an object of the thread that loads us, which is in no group: its own memcg has to be the owner. */
+/* The same of an object that this task allocated for itself, whoever is measured: the root's objects have no owner. */
 static __noinline int verify_own(u64 object, bool charged) {
         struct task_struct *task = bpf_get_current_task_btf();
         struct cgroup_subsys_state *css = payer(task);
         struct owner owner;
 
-        if (!page_delta || !css->parent || (bpf_core_field_exists(struct task_struct, objcg) && !task->objcg))
+        if (!page_delta || !css->parent)
                 return 0;
         read_owner(object, &owner);
-        return judge(owner.memcg != (charged ? (u64)css - OFFSET(struct mem_cgroup, css) : 0));
+        judge_charge(charged ? owner.memcg + OFFSET(struct mem_cgroup, css) == (u64)css : !owner.memcg);
+        return 0;
 }
 
 INLINE void count_unmatched(u32 group, u64 bytes) {

@@ -76,9 +76,19 @@ struct mp_set {
  */
 struct mp_site {
         __u64 id;
-        __u64 tag; /* mp_tag() */
-        __u64 gfp; /* all flags that were asked with */
+        __u64 tag;  /* mp_tag() */
+        __u64 gfp;  /* all flags that were asked with */
+        __u64 deep; /* MP_DEEP: the call stands in a wrapper, and only the stack names who wanted the memory; else 0 */
 };
+
+#define MP_DEEP (1U << 31)
+
+/* The code of a wrapper, [start, end). */
+struct mp_range {
+        __u64 start, end;
+};
+
+#define MP_WRAPPERS 128
 
 /* node1: NUMA node + 1, 0 when the group does not ask for nodes */
 #define mp_tag(group, source, charged, node1) \
@@ -120,7 +130,7 @@ struct mp_rare {
         __u64 written_off_bytes, written_off_calls;
         __u64 untracked_bytes, untracked_calls;
         __u64 squares;     /* added to allocated_squares - freed_squares */
-        __u64 swept_calls; /* of those written off, by a look at the object */
+        __u64 swept_calls; /* objects written off by a look at them; the pieces of a page are one */
 };
 
 /* Per group and CPU: one cache line per writing program, two lines in all. */
@@ -177,13 +187,12 @@ struct mp_group {
 #define mp_page_calls(weight, order) ((__u64)(weight) >> (4 + (order)))
 
 enum mp_loss {
-        MP_LOSS_OBJECTS_FULL,
+        MP_LOSS_LIMBO_FULL, /* objects in limbo; those of groups stand in untracked_calls */
         MP_LOSS_SITES_FULL,
         MP_LOSS_STACKS_FULL,
         MP_LOSS_STACK_ERRORS,
         MP_LOSS_STACK_MIXED,
         MP_LOSS_GROUP_LOOKUPS,
-        MP_LOSS_MISSED_FREES,
         MP_LOSS_UNSIZED_FREES,
         MP_LOSS_CHARGES,
         MP_LOSS_BULK_PAGES,

@@ -75,7 +75,7 @@ static __noinline int sweep_object(struct mp_object *o, struct mp_sweep *s) {
                 return 0;
         s->dropped++;
         r = rare_of(mp_value_slot(value));
-        if (r)
+        if (r && !(is_page(key) && mp_value_extra(value) & MP_PART))
                 __sync_fetch_and_add(&r->swept_calls, 1);
         return write_off(key, value);
 }

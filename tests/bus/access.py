@@ -11,10 +11,12 @@ import xml.etree.ElementTree as ElementTree
 
 import dbus
 from bus import MANAGER, NAME, PATH, PROFILE, Bus, Signals
+from client import DENIED, ERROR, INVALID, PROPERTIES, Client, refused
+from group import Group
 from proc import SOURCE, built, need, need_root, run, stop
 from tap import Skip, check, equal, main
 
-from fake import DENIED, ERROR, FAKE, INVALID, PROPERTIES, Client, Fake, Group, refused, sleeper
+from fake import FAKE, Fake, sleeper
 
 LOG_CONTROL = "org.freedesktop.LogControl1"
 LOG_PATH = "/org/freedesktop/LogControl1"
@@ -198,12 +200,13 @@ def command_line(t):
     for arguments in (["--help"], ["-h"]):
         done = run(program + arguments)
         equal((done.returncode, done.stderr), (0, ""), f"{arguments}")
-        for option in ("--bus", "--state-dir", "--settle-ms", "--groups-max", "--help", "--version"):
+        for option in ("--bus", "--state-dir", "--settle-ms", "--groups-max", "--objects-max", "--sites-max", "--stacks-max", "--help", "--version"):
             check(option in done.stdout, f"the help lacks {option}")
         check(max(map(len, done.stdout.splitlines())) <= 80, "the help is wider than 80 columns")
     check(re.fullmatch(r"memcgprof \d+\.\d+\.\d+\n", run(program + ["--version"]).stdout), "version")
     for arguments in (["--nonsense"], ["argument"], ["--bus"], ["--settle-ms=soon"], ["--settle-ms=-1"], ["--settle-ms=99999999999"],
-                      ["--groups-max=0"], ["--groups-max=-1"], ["--groups-max=many"], ["--groups-max=16385"]):
+                      ["--groups-max=0"], ["--groups-max=-1"], ["--groups-max=many"], ["--groups-max=16385"], ["--objects-max=0"],
+                      ["--sites-max=some"], ["--stacks-max=4194305"]):
         done = run(program + arguments)
         equal((done.returncode, done.stdout), (2, ""), f"{arguments}")
         check(done.stderr, f"{arguments}: nothing is said")

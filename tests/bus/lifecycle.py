@@ -15,11 +15,13 @@ import time
 import dbus
 import dbus.lowlevel
 from bus import MANAGER, NAME, PATH, PROFILE, Bus, Signals
+from client import ERROR, INVALID, Client, refused
+from group import Group, container_group, new_id
 from proc import eventually, run, stop
 from tap import Skip, check, equal, main
 from validate import validated
 
-from fake import ERROR, INVALID, ROWS, Client, Fake, Group, container_group, new_id, refused, sleeper
+from fake import ROWS, Fake, sleeper
 
 CRIO = {"io.kubernetes.pod.name": "web-0", "io.kubernetes.pod.namespace": "shop", "io.kubernetes.pod.uid": "1-2-3",
         "io.kubernetes.container.name": "nginx", "io.kubernetes.cri-o.ImageName": "registry/nginx:1"}

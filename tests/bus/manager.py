@@ -7,11 +7,13 @@ import re
 
 import dbus
 from bus import MANAGER, PATH, PROFILE, Bus, Signals
+from client import ERROR, INVALID, Changes, Client, refused
+from group import Group, container_group, new_id
 from proc import run, stop
 from tap import Failure, check, equal, main
 from validate import validated
 
-from fake import ERROR, INVALID, ROWS, Changes, Client, Fake, Group, container_group, new_id, refused, sleeper
+from fake import ROWS, Fake, sleeper
 
 
 def started(t, target, **options):

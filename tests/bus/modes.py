@@ -8,11 +8,13 @@ import time
 
 import dbus
 from bus import MANAGER, PATH, PROFILE, Bus, Signals
+from client import ERROR, Changes, Client, refused
+from group import Group, container_group, new_id
 from proc import eventually
 from tap import check, equal, main
 from validate import validated
 
-from fake import ERROR, ROWS, Changes, Client, Fake, Group, container_group, new_id, refused
+from fake import ROWS, Fake
 
 HOST = "/org/memcgprof1/host"
 MANY = 200  # more than fs.inotify.max_user_instances

@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "measure.h"
 #include "sim.h"
@@ -321,10 +322,12 @@ static int sim_read(struct tracker *t, unsigned group, struct tracker_sample *re
         for (enum sim_site site = 0; site < _SIM_SITES; site++) {
                 if (g->counts[site].allocated_calls)
                         sample.rows[sample.n_rows++] = make_row(g, site);
+                sample.lost[LOSS_OBJECTS_FULL] += g->counts[site].untracked_calls;
                 if (sites[site].type == TYPE_PAGE && sites[site].charged)
                         tracker_counts_add(&sample.pages, &g->counts[site], 1);
         }
         sample.freed_unmatched_bytes = g->unmatched;
+        sample.swept_at_us = of(t)->swept_at_us;
         sample.states.known = of(t)->layout == CGROUP_V2 ? 0 : 1u << MEMCG_ANON;
         sample.states.value[MEMCG_ANON] = g->anon;
         sample.lost[LOSS_RECURSION] = of(t)->lost - g->lost;
@@ -334,10 +337,13 @@ static int sim_read(struct tracker *t, unsigned group, struct tracker_sample *re
 
 static int sim_sweep(struct tracker *t, struct tracker_sweep *ret) {
         struct tracker_sweep sweep = {.took_us = 7};
+        struct timespec now;
 
         of(t)->n_sweeps++;
         if (of(t)->sweep_unsupported)
                 return -ENOTSUP;
+        clock_gettime(CLOCK_REALTIME, &now);
+        of(t)->swept_at_us = now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
         for (size_t i = 0; i < of(t)->n_objects; i++) {
                 struct sim_object *o = &of(t)->objects[i];
 

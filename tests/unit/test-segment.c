@@ -170,11 +170,15 @@ static void check_totals(const struct history *h, const struct subject *p, const
 static void check_subject(struct history *h, struct subject *p) {
         _cleanup_(summary_freep) struct summary *s = NULL;
         struct truth t = truth_of(h, p);
+        int64_t refused = 0;
 
         assert_int_equal(profile_summary(p->profile, NULL, &s, NULL), 0);
         check_rows(h, p, s, &t);
         check_account(h, p, s, &t);
         same(h, p, "lost", s->lost[LOSS_RECURSION], h->sim->lost - p->lost);
+        for (enum sim_site site = 0; site < _SIM_SITES; site++)
+                refused += t.counts[site].untracked_calls;
+        same(h, p, "refused", s->lost[LOSS_OBJECTS_FULL], refused);
         check_totals(h, p, s, &t);
 }
 

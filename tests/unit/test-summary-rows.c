@@ -153,6 +153,30 @@ static void test_accurate(void **state) {
         assert_false(accurate(false, true, 10000, 9, 0)); /* and nobody can */
 }
 
+/* Missed frees at a site that says it is blind leave the rest of the document as it is; one that is not among them does not. */
+static void test_missed_at_blind(void **state) {
+        struct measure items[] = {
+                measure_of(0x1000, "blind", TYPE_SLAB, false,
+                        (struct tracker_counts){.allocated_calls = 100, .freed_calls = 10, .written_off_calls = 9}),
+                measure_of(0x2000, "seen", TYPE_SLAB, false,
+                        (struct tracker_counts){.allocated_calls = 1000, .freed_calls = 500, .written_off_calls = 1}),
+        };
+
+        items[0].missed_calls = 5; /* the others were swept */
+        for (int64_t other = 0; other < 2; other++) {
+                struct measures m = {.lost = {[LOSS_MISSED_FREES] = 5 + other}};
+                struct measure given[] = {items[0], items[1]};
+                _cleanup_(summary_freep) struct summary *s = NULL;
+
+                given[1].missed_calls = other;
+                s = take(&m, given, 2);
+                assert_false(s->rows[0].live_known);
+                assert_true(s->rows[1].live_known);
+                assert_int_equal(s->lost[LOSS_MISSED_FREES], 5 + other);
+                assert_int_equal(s->accurate, other == 0);
+        }
+}
+
 static void test_estimates(void **state) {
         struct measures m = {.stacks = true, .pages = {8192, 2}};
         struct measure items[] = {
@@ -214,6 +238,7 @@ int main(void) {
                 cmocka_unit_test(test_count_only),
                 cmocka_unit_test(test_nodes),
                 cmocka_unit_test(test_accurate),
+                cmocka_unit_test(test_missed_at_blind),
                 cmocka_unit_test(test_estimates),
                 cmocka_unit_test(test_vmalloc_unknown),
                 cmocka_unit_test(test_heads),

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Memory cgroups of our own, with processes in them."""
+
+import os
+import secrets
+import subprocess
+
+from container import memory_cgroup, memory_hierarchy
+from proc import need_root
+from tap import Skip
+
+
+class Group:
+    """A memory cgroup with processes that sleep; removed at the end with all of them."""
+
+    def __init__(self, name=None, parent=None, processes=1):
+        need_root()
+        if not memory_hierarchy():
+            raise Skip("no memory cgroup hierarchy is mounted")
+        self.mount, version = memory_hierarchy()
+        # On v2 a group that has processes of its own cannot have children with controllers: begin at the root.
+        above = parent or (memory_cgroup("self") if version == "v1" else self.mount)
+        if isinstance(name, str):
+            name = name.encode()
+        self.directory = os.path.join(os.fsencode(above), name or b"bus-" + secrets.token_hex(6).encode())
+        self.wanted = processes
+        self.processes = []
+
+    def __enter__(self):
+        try:
+            os.mkdir(self.directory)
+        except OSError as e:
+            raise Skip(f"no memory cgroup can be made here: {e.strerror}") from e
+        for _ in range(self.wanted):
+            self.spawn()
+        return self
+
+    def spawn(self, command=("sleep", "1000")):
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
+        self.processes.append(process)
+        with open(os.path.join(self.directory, b"cgroup.procs"), "w", encoding="ascii") as f:
+            f.write(str(process.pid))
+        return process
+
+    def __exit__(self, *_):
+        self.remove()
+
+    def kill(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        self.processes = []
+
+    def remove(self):
+        """Ends its processes and takes the directory away, as a runtime does."""
+        self.kill()
+        if os.path.isdir(self.directory):
+            os.rmdir(self.directory)
+
+    @property
+    def path(self):
+        """Relative to the hierarchy, as the daemon shows it."""
+        return os.fsdecode(self.directory.removeprefix(os.fsencode(self.mount)))
+
+    @property
+    def pid(self):
+        return self.processes[0].pid
+
+    @property
+    def id(self):
+        return os.stat(self.directory).st_ino
+
+
+def container_group(container_id):
+    """A group as a runtime makes it for a container: its name carries the id."""
+    return Group(name=f"bus-{container_id}")
+
+
+def new_id():
+    return secrets.token_hex(8)
