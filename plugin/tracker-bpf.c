@@ -177,13 +177,14 @@ static void read_losses(const struct tracker_bpf *t, int64_t ret[static _LOSS_MA
                 [MP_LOSS_GROUP_LOOKUPS] = LOSS_GROUP_LOOKUPS,
                 [MP_LOSS_UNSIZED_FREES] = LOSS_UNSIZED_FREES,
                 [MP_LOSS_CHARGES] = LOSS_CHARGES,
+                [MP_LOSS_BULK_PAGES] = LOSS_BULK_PAGES,
         };
         const volatile u64 *losses = (const volatile u64 *)t->skel->bss->losses;
 
         memset(ret, 0, _LOSS_MAX * sizeof(*ret));
         /* caught first: what is caught meanwhile shows as a loss for a moment, never the other way */
         ret[LOSS_RECURSION] = -(int64_t)t->skel->bss->caught;
-        ret[LOSS_RECURSION] += (int64_t)(tracker_bpf_misses(t, ON_FREE));
+        ret[LOSS_RECURSION] += (int64_t)(tracker_bpf_misses(t, ON_FREE) + tracker_bpf_misses(t, ON_HOLE));
         ret[LOSS_IRQ_UNSEEN] = (int64_t)tracker_bpf_misses(t, ON_ALLOCATION);
         for (size_t i = 0; i < _MP_LOSSES; i++)
                 ret[names[i]] += (int64_t)losses[i];
@@ -192,7 +193,7 @@ static void read_losses(const struct tracker_bpf *t, int64_t ret[static _LOSS_MA
 /* ---- abilities ------------------------------------------------------------------------------------------------------------
  */
 
-static void _printf_(4, 5) set_ability(struct tracker_bpf *t, size_t i, bool available, const char *fmt, ...) {
+void tracker_bpf_set_ability(struct tracker_bpf *t, size_t i, bool available, const char *fmt, ...) {
         va_list args;
 
         va_start(args, fmt);
@@ -201,7 +202,7 @@ static void _printf_(4, 5) set_ability(struct tracker_bpf *t, size_t i, bool ava
         t->abilities[i].available = available;
 }
 
-static void init_abilities(struct tracker_bpf *t) {
+static void name_abilities(struct tracker_bpf *t) {
         static const char *const names[_ABILITIES] = {
                 [ABILITY_OBJECT_CHECK] = "object_check",
                 [ABILITY_LATE_CHARGES] = "late_charges",
@@ -212,13 +213,17 @@ static void init_abilities(struct tracker_bpf *t) {
 
         for (size_t i = 0; i < _ABILITIES; i++)
                 t->abilities[i] = (struct tracker_ability){.name = names[i], .reason = t->reasons[i]};
-        set_ability(t, ABILITY_OBJECT_CHECK, false, "no charged allocation has been verified yet");
-        set_ability(t, ABILITY_LATE_CHARGES, false, "owners of objects cannot be read yet");
-        set_ability(t, ABILITY_HOLES, false, "not tried");
-        set_ability(t, ABILITY_STATES, t->has_states, "%s",
+}
+
+/* What is known once the programs are loaded. */
+static void init_abilities(struct tracker_bpf *t) {
+        tracker_bpf_set_ability(t, ABILITY_OBJECT_CHECK, false, "no charged allocation has been verified yet");
+        tracker_bpf_set_ability(t, ABILITY_LATE_CHARGES, t->skel->rodata->has_charge_hook, "%s",
+                t->skel->rodata->has_charge_hook ? "kmem_cache_charge is followed" : "owners of objects cannot be read yet");
+        tracker_bpf_set_ability(t, ABILITY_STATES, t->has_states, "%s",
                 t->has_states ? "mod_memcg_state and mod_memcg_lruvec_state are followed"
                               : "the kernel has no tracepoints mod_memcg_state and mod_memcg_lruvec_state (6.18 has them)");
-        set_ability(t, ABILITY_NODES, t->skel->rodata->node_shift < 64, "%s",
+        tracker_bpf_set_ability(t, ABILITY_NODES, t->skel->rodata->node_shift < 64, "%s",
                 t->skel->rodata->node_shift < 64 ? "the node of a page is read off its flags"
                                                  : "the kernel is built for one node only");
 }
@@ -231,15 +236,18 @@ static bool trust_owners(struct tracker_bpf *t) {
         if (!bss->page_delta || !verified)
                 return false;
         if (bss->objects_checked) {
-                set_ability(t, ABILITY_OBJECT_CHECK, true, "owners read off %lld objects were all as inferred",
+                tracker_bpf_set_ability(t, ABILITY_OBJECT_CHECK, true, "owners read off %lld objects were all as inferred",
                         (long long)verified);
-                set_ability(t, ABILITY_LATE_CHARGES, true, "objects of interrupts are looked at again when they are freed");
+                if (!t->skel->rodata->has_charge_hook)
+                        tracker_bpf_set_ability(
+                                t, ABILITY_LATE_CHARGES, true, "objects of interrupts are looked at again when they are freed");
                 return true;
         }
         if (wrong)
-                set_ability(t, ABILITY_OBJECT_CHECK, false, "of %lld owners read off objects %lld were not as inferred",
-                        (long long)verified, (long long)wrong);
-        set_ability(t, ABILITY_LATE_CHARGES, false, "owners of objects cannot be read");
+                tracker_bpf_set_ability(t, ABILITY_OBJECT_CHECK, false,
+                        "of %lld owners read off objects %lld were not as inferred", (long long)verified, (long long)wrong);
+        if (!t->skel->rodata->has_charge_hook)
+                tracker_bpf_set_ability(t, ABILITY_LATE_CHARGES, false, "owners of objects cannot be read");
         return false;
 }
 
@@ -614,6 +622,7 @@ int tracker_bpf_new(const struct tracker_options *options, struct tracker **ret,
         }
         complete_options(t, options, (unsigned)n_cpus);
         t->groups = calloc(t->tables.n_groups, sizeof(struct group));
+        name_abilities(t);
         r = t->groups ? tracker_bpf_load(t, reterr) : -ENOMEM;
         if (r < 0) {
                 tracker_bpf_free(&t->base);
@@ -621,7 +630,7 @@ int tracker_bpf_new(const struct tracker_options *options, struct tracker **ret,
         }
         init_abilities(t);
         if (!t->options.count_only && tracker_bpf_learn(t, &why) < 0)
-                set_ability(t, ABILITY_OBJECT_CHECK, false, "%s", why ?: "out of memory");
+                tracker_bpf_set_ability(t, ABILITY_OBJECT_CHECK, false, "%s", why ?: "out of memory");
         *ret = &t->base;
         return 0;
 }

@@ -14,6 +14,7 @@ static const char *const loss_names[_LOSS_MAX] = {
         [LOSS_MISSED_FREES] = "missed_frees",
         [LOSS_UNSIZED_FREES] = "unsized_frees",
         [LOSS_CHARGES] = "charge_mismatches",
+        [LOSS_BULK_PAGES] = "bulk_pages",
 };
 
 static const char *const type_names[_TYPE_MAX] = {

@@ -30,6 +30,7 @@ enum loss {
         LOSS_MISSED_FREES,  /* frees of the group's, proved missing by a new allocation at the same address (written off) */
         LOSS_UNSIZED_FREES, /* frees of earlier objects whose size the kernel does not tell */
         LOSS_CHARGES,       /* charges that were inferred wrongly, of those that were verified */
+        LOSS_BULK_PAGES,    /* uncharged pages that were taken in bulk, without an event: at most so many are in no row */
         _LOSS_MAX
 };
 

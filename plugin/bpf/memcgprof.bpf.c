@@ -10,6 +10,7 @@
  *  - A counter has one writing program (a program never nests in itself on a CPU), or is atomic.
  *  - Nothing here allocates: all tables are preallocated.
  */
+#include "hole.bpf.h"
 #include "page.bpf.h"
 #include "sweep.bpf.h"
 
@@ -30,24 +31,26 @@ u64 caught;        /* frees in interrupts that only the second program saw */
  * the release of 10000 sockets 7022 were still lost.)
  */
 
-/* What the second program says of an object; its counters are atomic, because it may be interrupted by itself on another hook.
+/*
+ * What the second program says of an object; its counters are atomic, because it may be interrupted by itself on another hook.
+ * In a task only the mark is another one's by now, unless the first program was preempted: then the table knows.
  */
-INLINE bool only_second(void *ctx, enum mp_free_hook hook, u64 key, bool raw) {
-        if (LIKELY(LOAD(this_cpu()->served[hook]) == key))
-                return false;
-        /* Nothing that runs as a task interrupted the first program: only the mark is another one's by now. */
-        if (in_task(ctx, bpf_get_current_task_btf(), raw))
-                return false;
-        __sync_fetch_and_add(&caught, 1);
-        return true;
+INLINE bool only_second(enum mp_free_hook hook, u64 key) {
+        return UNLIKELY(LOAD(this_cpu()->served[hook]) != key);
+}
+
+INLINE void catch_one(void *ctx, u64 value, bool raw) {
+        if (value || !in_task(ctx, bpf_get_current_task_btf(), raw))
+                __sync_fetch_and_add(&caught, 1);
 }
 
 INLINE int freed_in_interrupt(void *ctx, enum mp_free_hook hook, u64 key, bool raw) {
         u64 value;
 
-        if (LIKELY(!only_second(ctx, hook, key, raw)))
+        if (LIKELY(!only_second(hook, key)))
                 return 0;
         value = untrack(key);
+        catch_one(ctx, value, raw);
         if (!value)
                 return 0;
         if (UNLIKELY(mp_value_extra(value) & MP_LATE && (key & 3) == MP_KIND_SLAB))
@@ -58,9 +61,10 @@ INLINE int freed_in_interrupt(void *ctx, enum mp_free_hook hook, u64 key, bool r
 INLINE int page_freed_in_interrupt(void *ctx, u64 page, u32 order, bool raw) {
         u64 value;
 
-        if (LIKELY(!only_second(ctx, MP_FREE_PAGE, PAGE_KEY(page), raw)))
+        if (LIKELY(!only_second(MP_FREE_PAGE, PAGE_KEY(page))))
                 return 0;
         value = untrack_page(page, order);
+        catch_one(ctx, value, raw);
         if (value)
                 book_free(value, true);
         return 0;
@@ -181,19 +185,24 @@ INLINE bool unmatched_by_owner(void *ctx, u64 object, struct task_struct *task, 
 INLINE void unmatched_kfree(void *ctx, u64 ptr, bool raw) {
         struct task_struct *task = bpf_get_current_task_btf();
         u32 group = member(task);
-        struct kmem_cache *s;
+        u64 cache;
 
         if (unmatched_by_owner(ctx, ptr, task, group, raw))
                 return;
         if (LIKELY(!group) || !in_task(ctx, task, raw))
                 return;
-        if (!has_cache_of) {
-                lose(MP_LOSS_UNSIZED_FREES);
+        if (has_cache_of) {
+                struct kmem_cache *s = bpf_get_kmem_cache(ptr);
+
+                if (s)
+                        infer_unmatched(group, s, false);
                 return;
         }
-        s = bpf_get_kmem_cache(ptr);
-        if (s)
-                infer_unmatched(group, s, false);
+        cache = cache_at(ptr);
+        if (!page_delta)
+                lose(MP_LOSS_UNSIZED_FREES);
+        else if (cache && (u32)PEEK(cache + OFFSET(struct kmem_cache, flags)) & slab_account)
+                count_unmatched(group, cache_size(cache) + OBJCG_BYTES);
 }
 
 INLINE void unmatched_cache_free(void *ctx, u64 ptr, const struct kmem_cache *s, bool raw) {
@@ -386,7 +395,8 @@ INLINE u32 memcg_state(u32 item) {
                 return MP_STATE_KMEM;
         if (item == bpf_core_enum_value(enum memcg_stat_item, MEMCG_SOCK))
                 return MP_STATE_SOCK;
-        if (item == bpf_core_enum_value(enum memcg_stat_item, MEMCG_VMALLOC))
+        if (bpf_core_enum_value_exists(enum memcg_stat_item, MEMCG_VMALLOC) &&
+                item == bpf_core_enum_value(enum memcg_stat_item, MEMCG_VMALLOC))
                 return MP_STATE_VMALLOC;
         return _MP_STATES;
 }
@@ -402,6 +412,9 @@ INLINE u32 node_state(u32 item) {
                 return MP_STATE_PAGETABLES;
         if (item == bpf_core_enum_value(enum node_stat_item, NR_KERNEL_STACK_KB))
                 return MP_STATE_KERNEL_STACK;
+        if (bpf_core_enum_value_exists(enum node_stat_item, NR_VMALLOC) &&
+                item == bpf_core_enum_value(enum node_stat_item, NR_VMALLOC))
+                return MP_STATE_VMALLOC;
         return _MP_STATES;
 }
 
@@ -423,18 +436,19 @@ INLINE int state_changed(u64 memcg, u32 state, u64 argument) {
 /* ---- learning: these are attached for a moment at loading, and look at one thread of ours -----------------------------------
  */
 
-INLINE bool is_learning(void) {
-        return (u32)bpf_get_current_pid_tgid() == learn_tid;
+INLINE bool is_learning(void *ctx) {
+        return (u32)bpf_get_current_pid_tgid() == learn_tid && in_task(ctx, bpf_get_current_task_btf(), true);
 }
 
 SEC("raw_tp/mm_page_alloc") int learn_page(u64 *ctx) {
-        if (is_learning() && ctx[1])
+        if (is_learning(ctx) && ctx[1])
                 learned_page = ctx[0];
         return 0;
 }
 
+/* First where pages are (page_delta); then whether owners that are read are right. */
 SEC("raw_tp/kmalloc") int learn_kmalloc(u64 *ctx) {
-        if (!is_learning() || ctx[1] <= 16)
+        if (!is_learning(ctx) || ctx[1] <= 16)
                 return 0;
         if (ctx[3] <= KMALLOC_MAX_CACHE)
                 verify_own(ctx[1], (u32)ctx[4] & gfp_account);
@@ -444,7 +458,7 @@ SEC("raw_tp/kmalloc") int learn_kmalloc(u64 *ctx) {
 }
 
 SEC("raw_tp/kmem_cache_alloc") int learn_cache(u64 *ctx) {
-        if (is_learning() && ctx[1] > 16)
+        if (is_learning(ctx) && ctx[1] > 16)
                 verify_own(ctx[1],
                         ((u32)ctx[3] & gfp_account) || (BPF_CORE_READ((struct kmem_cache *)ctx[2], flags) & slab_account));
         return 0;
@@ -453,12 +467,22 @@ SEC("raw_tp/kmem_cache_alloc") int learn_cache(u64 *ctx) {
 /* ---- programs: tp_btf and raw_tp of each; user space loads one of the two -------------------------------------------------
  */
 
+#define ALONE(body)                            \
+        ({                                     \
+                if (is_preemptible)            \
+                        bpf_preempt_disable(); \
+                body;                          \
+                if (is_preemptible)            \
+                        bpf_preempt_enable();  \
+                0;                             \
+        })
+
 #define PROGRAM(name, tracepoint, body_typed, body_raw)       \
         SEC("tp_btf/" #tracepoint) int btf_##name(u64 *ctx) { \
-                return body_typed;                            \
+                return ALONE(body_typed);                     \
         }                                                     \
         SEC("raw_tp/" #tracepoint) int raw_##name(u64 *ctx) { \
-                return body_raw;                              \
+                return ALONE(body_raw);                       \
         }
 
 PROGRAM(softirq_exit, softirq_exit, mark_softirq(0), mark_softirq(0))

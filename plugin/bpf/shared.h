@@ -196,6 +196,7 @@ enum mp_loss {
         MP_LOSS_GROUP_LOOKUPS,
         MP_LOSS_UNSIZED_FREES,
         MP_LOSS_CHARGES,
+        MP_LOSS_BULK_PAGES,
         _MP_LOSSES
 };
 
