@@ -509,6 +509,9 @@ static int tracker_bpf_read(struct tracker *base, unsigned group, struct tracker
         read_states(t, group, &sample);
         for (size_t i = 0; i < _LOSS_MAX; i++)
                 sample.lost[i] += t->shared.lost[i] - t->groups[group].lost[i];
+        /* what the second program caught may have been served by the first before another interrupt came */
+        if (sample.lost[LOSS_RECURSION] < 0)
+                sample.lost[LOSS_RECURSION] = 0;
         sample.charges_verified = (int64_t)t->skel->bss->charges_verified - t->groups[group].verified;
         sample.charges_mismatched = sample.lost[LOSS_CHARGES];
         sample.swept_at_us = t->swept_at_us;
