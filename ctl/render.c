@@ -54,6 +54,7 @@ static const char *const loss_meanings[] = {
         [LOSS_MISSED_FREES] = "objects written off: their memory was allocated again and their free never seen",
         [LOSS_UNSIZED_FREES] = "frees of older objects whose size the kernel does not tell",
         [LOSS_CHARGES] = "allocations whose owner was inferred wrongly, of those that were verified",
+        [LOSS_BULK_PAGES] = "uncharged pages taken in bulk, which no tracepoint tells: at most so many are in no row",
 };
 _Static_assert(ELEMENTS(loss_meanings) == _LOSS_MAX, "every loss has a meaning");
 

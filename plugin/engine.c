@@ -16,14 +16,21 @@ struct engine {
         struct segments *segments;
         bool sweeps;          /* the tracker can, as far as we know */
         int64_t attempted_us; /* CLOCK_MONOTONIC of the last sweep; 0: none */
-        int64_t swept_at_us;
 };
 
-static int64_t now_us(clockid_t clock) {
+static int64_t now_us(void) {
         struct timespec t;
 
-        clock_gettime(clock, &t);
+        clock_gettime(CLOCK_MONOTONIC, &t);
         return t.tv_sec * INT64_C(1000000) + t.tv_nsec / 1000;
+}
+
+static void tell_wrappers(const struct engine *e) {
+        struct tracker_range ranges[TRACKER_WRAPPERS_MAX];
+        size_t n = names_wrappers(e->names, ranges, ELEMENTS(ranges));
+
+        if (e->tracker->ops->set_wrappers)
+                e->tracker->ops->set_wrappers(e->tracker, ranges, n);
 }
 
 int engine_new_at(struct tracker *tracker, struct cgroup_root *cgroups, const char *kallsyms, struct engine **ret) {
@@ -42,6 +49,7 @@ int engine_new_at(struct tracker *tracker, struct cgroup_root *cgroups, const ch
         e->sweeps = true;
         e->tracker = tracker;
         e->cgroups = cgroups;
+        tell_wrappers(e);
         *ret = TAKE(e);
         return 0;
 }
@@ -107,18 +115,19 @@ void engine_clean(struct engine *e) {
         e->tracker->ops->clean(e->tracker);
 }
 
-struct engine_sweep engine_sweep(struct engine *e) {
-        int64_t now = now_us(CLOCK_MONOTONIC);
+void engine_hold(struct engine *e, bool on) {
+        tracker_hold(e->tracker, on);
+}
+
+int64_t engine_sweep(struct engine *e) {
+        int64_t now = now_us();
         struct tracker_sweep done;
         int r;
 
         if (!e->sweeps || (e->attempted_us && now - e->attempted_us < SWEEP_INTERVAL_US))
-                return (struct engine_sweep){.at_us = e->swept_at_us};
+                return 0;
         e->attempted_us = now;
         r = e->tracker->ops->sweep(e->tracker, &done);
         e->sweeps = r != -ENOTSUP;
-        if (r < 0)
-                return (struct engine_sweep){.at_us = e->swept_at_us};
-        e->swept_at_us = now_us(CLOCK_REALTIME);
-        return (struct engine_sweep){.at_us = e->swept_at_us, .took_us = done.took_us};
+        return r < 0 ? 0 : done.took_us;
 }

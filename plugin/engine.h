@@ -30,13 +30,10 @@ const struct tracker_options *engine_options(const struct engine *e);
 const char *engine_backend(const struct engine *e);
 void engine_clean(struct engine *e); /* for idle moments; see tracker_ops.clean */
 
-struct engine_sweep {
-        int64_t at_us;   /* CLOCK_REALTIME of the end of the last one; 0: none */
-        int64_t took_us; /* of the one that this call made; 0: it made none */
-};
+void engine_hold(struct engine *e, bool on); /* around the reading of many profiles; see tracker_ops.hold */
 
 /*
  * Has tracked objects checked on the objects themselves, at most once in two seconds however often this is called; never again
- * when the tracker cannot.
+ * when the tracker cannot. Returns how long it took in microseconds; 0: nothing was done.
  */
-struct engine_sweep engine_sweep(struct engine *e);
+int64_t engine_sweep(struct engine *e);

@@ -115,7 +115,7 @@ static struct verdict probe_fentry(const struct context *c, const char *argument
                 return verdict(false, "the kernel refused an fentry program on " FENTRY_TEST ": its policy, or missing rights");
         if (r < 0)
                 return verdict(false, "the kernel refused an fentry program on " FENTRY_TEST ": %s", strerror(-r));
-        return verdict(true, "an fentry program could be attached to " FENTRY_TEST "; this version does not use any");
+        return verdict(true, "an fentry program could be attached to " FENTRY_TEST);
 }
 
 /* True when the words of the kernel's command line have cgroup.memory= with nokmem among its values. */

@@ -104,11 +104,12 @@ static struct measure *nameless(struct measures *m) {
 /* ---- taking ------------------------------------------------------------------------------------------------------------ */
 
 /* A row that names its function itself has no address to look up. */
-static void resolve(const struct symbols *symbols, const struct tracker_row *row, struct site *ret) {
+static void resolve(
+        const struct symbols *symbols, struct site_memory *memory, const struct tracker_row *row, struct site *ret) {
         if (row->function)
                 *ret = (struct site){.symbol = {.name = row->function, .module = ""}};
         else
-                site_resolve(symbols, row->frames, row->n_frames, ret);
+                site_resolve(symbols, memory, row->frames, row->n_frames, ret);
 }
 
 /* Pages of vmalloc that are billed come one by one; the others come in bulk, without an event, and would be half a figure. */
@@ -118,14 +119,15 @@ static enum site_type type_of(const struct tracker_row *row, const struct site *
 
 /* Resolves rows to measures; slab backing pages are left out, their objects are counted. Returns how many names were missing.
  */
-static size_t name_rows(const struct symbols *symbols, const struct tracker_sample *sample, struct measures *m) {
+static size_t name_rows(
+        const struct symbols *symbols, struct site_memory *memory, const struct tracker_sample *sample, struct measures *m) {
         size_t missing = 0;
 
         for (size_t i = 0; i < sample->n_rows; i++) {
                 const struct tracker_row *row = &sample->rows[i];
                 struct site site;
 
-                resolve(symbols, row, &site);
+                resolve(symbols, memory, row, &site);
                 if (site.slab_backing && (row->type == TYPE_PAGE || row->type == TYPE_USER))
                         continue;
                 if (!site.symbol.name && row->n_frames > 0)
@@ -172,8 +174,8 @@ static void sum_counted_pages(struct measures *m) {
                 m->pages = sum;
 }
 
-int measures_take(
-        const struct symbols *symbols, const struct tracker_sample *sample, struct measures *ret, size_t *ret_missing) {
+int measures_take(const struct symbols *symbols, struct site_memory *memory, const struct tracker_sample *sample,
+        struct measures *ret, size_t *ret_missing) {
         struct measures m = {
                 .items = calloc(sample->n_rows + 1, sizeof(struct measure)),
                 .irq_bytes = sample->irq_bytes,
@@ -189,7 +191,7 @@ int measures_take(
         if (!m.items)
                 return -ENOMEM;
         memcpy(m.lost, sample->lost, sizeof(m.lost));
-        *ret_missing = name_rows(symbols, sample, &m);
+        *ret_missing = name_rows(symbols, memory, sample, &m);
         sum_counted_pages(&m);
         *ret = m;
         return 0;
@@ -309,28 +311,34 @@ static void scale_figure(struct measures *m, size_t offset, int64_t total) {
                 *largest += rest;
 }
 
+/* The error of a share of a known sum: the row's own part weighs 1 - share, that of the others share. */
+static int64_t share_error(double share, double own, double others, double scale) {
+        double v = (1 - share) * (1 - share) * own + share * share * others;
+
+        return (int64_t)__builtin_llround(__builtin_sqrt(v > 0 ? v : 0) * scale);
+}
+
 /*
- * The error of a share R of a known sum: the row's own part weighs 1 - R, that of the others R. `sample` is the variance of a
- * typical sample; there is none where every page was taken (p = 1).
+ * `sample` is the variance of a typical sample; there is none where every page was taken (p = 1). When no sample lives, any row
+ * may hold all there is.
  */
 static void scale_errors(struct measures *m, int64_t total) {
         double sum = (double)sum_figure(m, offsetof(struct tracker_counts, allocated_bytes)), variance = 0, sample;
 
-        if (sum <= 0)
-                return;
         for (size_t i = 0; i < m->n; i++)
                 if (is_sampled(&m->items[i]))
                         variance += (double)m->items[i].error_bytes * (double)m->items[i].error_bytes;
-        sample = variance / sum * (variance / sum);
+        sample = sum > 0 ? variance / sum * (variance / sum) : 0;
         for (size_t i = 0; i < m->n; i++) {
-                double own = (double)m->items[i].error_bytes * (double)m->items[i].error_bytes;
-                double share = (double)m->items[i].counts.allocated_bytes / sum, v;
+                struct measure *item = &m->items[i];
+                double own = (double)item->error_bytes * (double)item->error_bytes;
 
-                if (!is_sampled(&m->items[i]))
+                if (!is_sampled(item))
                         continue;
-                v = (1 - share) * (1 - share) * (own + EXTRA_SAMPLES * sample) + share * share * (variance - own);
-                m->items[i].error_bytes =
-                        (int64_t)__builtin_llround(__builtin_sqrt(v > 0 ? v : 0) * (double)llabs(total) / sum);
+                item->error_bytes = llabs(total);
+                if (sum > 0)
+                        item->error_bytes = share_error((double)item->counts.allocated_bytes / sum,
+                                own + EXTRA_SAMPLES * sample, variance - own, (double)llabs(total) / sum);
         }
 }
 

@@ -20,6 +20,9 @@ DEFINE_CLEANUP(struct names, names_free)
  */
 int names_measure(struct names *n, const struct tracker_sample *sample, struct measures *ret);
 
+/* The code of the kernel's wrappers around its allocators, at most `max` of them; returns how many. */
+size_t names_wrappers(const struct names *n, struct tracker_range *ret, size_t max);
+
 /*
  * What the stack of a row of pages says besides a name. Backing pages of slabs are no rows: their objects are counted. Answers
  * are remembered by stack, because whoever only adds up asks nothing else.

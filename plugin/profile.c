@@ -178,6 +178,8 @@ static int fill(
         if (r < 0)
                 return r;
         measures_scale(&m);
+        if (m.swept_at_us < p->started_us)
+                m.swept_at_us = 0; /* it looked at none of this profile's objects */
         sample_sum_add(&sum, engine_names(p->engine), sample);
         r = summary_take(s, &m, gfp_bits_running());
         if (r < 0)
@@ -193,12 +195,12 @@ int profile_summary(struct profile *p, const struct filter *filter, struct summa
         _cleanup_(summary_freep) struct summary *s = calloc(1, sizeof(*s));
         _cleanup_(tracker_sample_done) struct tracker_sample sample = {};
         struct memcg_counters before;
-        struct engine_sweep swept;
+        int64_t sweep_us;
         int r;
 
         if (!s)
                 return -ENOMEM;
-        swept = engine_sweep(p->engine);
+        sweep_us = engine_sweep(p->engine);
         (void)account_read(&p->account, p->cgroup);
         before = p->account.last;
         r = scope_read(p->scope, &sample);
@@ -210,8 +212,7 @@ int profile_summary(struct profile *p, const struct filter *filter, struct summa
                 r = summary_apply(s, filter);
         if (r < 0)
                 return r;
-        s->sweep_us = swept.took_us;
-        s->swept_at_us = swept.at_us < p->started_us ? 0 : swept.at_us; /* an earlier one looked at none of its objects */
+        s->sweep_us = sweep_us;
         *ret = TAKE(s);
         return 0;
 }

@@ -422,6 +422,16 @@ int symbols_find(const struct symbols *s, uint64_t address, struct symbol *ret) 
         return 0;
 }
 
+void symbols_each(
+        const struct symbols *s, void (*each)(void *userdata, const char *name, uint64_t start, uint64_t end), void *userdata) {
+        for (size_t i = 0; i + 1 < s->n; i++) {
+                const struct entry *e = &s->entries[i];
+
+                if (!(e->flags & ENTRY_END) && e->module == 0)
+                        each(userdata, s->pool + e->name, e->address, e[1].address);
+        }
+}
+
 size_t symbols_count(const struct symbols *s) {
         return s->n;
 }

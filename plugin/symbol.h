@@ -28,4 +28,8 @@ DEFINE_CLEANUP(struct symbols, symbols_free)
  */
 int symbols_find(const struct symbols *s, uint64_t address, struct symbol *ret);
 
+/* Calls `each` for every function of the kernel itself with its code [start, end). */
+void symbols_each(
+        const struct symbols *s, void (*each)(void *userdata, const char *name, uint64_t start, uint64_t end), void *userdata);
+
 size_t symbols_count(const struct symbols *s);

@@ -6,7 +6,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
+#include <sys/socket.h>
 
 #include "tracker-bpf.h"
 
@@ -40,6 +40,27 @@ static const struct hook {
         HOOK(percpu_free_percpu_irq, percpu_free_percpu, ON_FREE_IN_INTERRUPT),
 #undef HOOK
 };
+
+/* Functions, where there is no tracepoint: optional. A name and what it was called before. */
+static const struct hole {
+        size_t program; /* offset in the skeleton */
+        enum bpf_attach_type attach;
+        enum hook_kind kind; /* what it would be as a tracepoint */
+        const char *function, *older;
+} holes[] = {
+#define HOLE(name, attach, ...) \
+        { offsetof(struct memcgprof_bpf, progs.hole_##name), attach, __VA_ARGS__ }
+        HOLE(alloc_bulk, BPF_TRACE_FEXIT, ON_ALLOCATION, "kmem_cache_alloc_bulk_noprof", "kmem_cache_alloc_bulk"),
+        HOLE(bulk_pages, BPF_TRACE_FEXIT, ON_ALLOCATION, "alloc_pages_bulk_noprof", "__alloc_pages_bulk"),
+        HOLE(charge, BPF_TRACE_FEXIT, ON_FREE, "kmem_cache_charge", NULL),
+        HOLE(free_bulk, BPF_TRACE_FENTRY, ON_FREE, "kmem_cache_free_bulk", NULL),
+        HOLE(rcu_sheaf, BPF_TRACE_FEXIT, ON_FREE, "__kfree_rcu_sheaf", NULL),
+#undef HOLE
+};
+
+static struct bpf_program *hole_program(const struct tracker_bpf *t, size_t i) {
+        return *(struct bpf_program **)((char *)t->skel + holes[i].program);
+}
 
 static struct bpf_program *hook_program(const struct tracker_bpf *t, size_t i, bool raw) {
         return *(struct bpf_program **)((char *)t->skel + (raw ? hooks[i].raw : hooks[i].typed));
@@ -132,8 +153,10 @@ static u32 max_nodes(const struct btf *btf) {
         for (unsigned i = 0; type && i < btf_vlen(type); i++) {
                 const struct btf_member *m = &btf_members(type)[i];
                 const struct btf_type *array = btf__type_by_id(btf, m->type);
+                const char *name = btf__name_by_offset(btf, m->name_off);
 
-                if (streq(btf__name_by_offset(btf, m->name_off), "node") && array && btf_is_array(array))
+                /* per_node, an array of structures, in 7.3 */
+                if ((streq(name, "node") || streq(name, "per_node")) && array && btf_is_array(array))
                         return btf_array(array)->nelems;
         }
         return 1;
@@ -172,6 +195,10 @@ static void set_constants(struct tracker_bpf *t, const struct btf *btf) {
         ro->thread_bytes = irq_stack ? irq_stack->size : 16384;
         /* kfuncs of 6.14 and 6.2; found by name, because distributions carry them back */
         ro->has_cache_of = btf_named(btf, "bpf_get_kmem_cache", BTF_KIND_FUNC);
+        /* what guards tracepoints then (the same name before 6.13 guarded something else, and there was no such counter) */
+        ro->is_preemptible = btf_named(btf, "tracepoint_srcu_srcu_data", BTF_KIND_VAR) &&
+                             btf_named(btf, "srcu_ctr", BTF_KIND_STRUCT) &&
+                             btf_named(btf, "bpf_preempt_disable", BTF_KIND_FUNC);
         ro->has_rdonly_cast = btf_named(btf, "bpf_rdonly_cast", BTF_KIND_FUNC);
         /* bare pointers before 6.10; with alloc tags (and always from 7.3) a second word may follow, in some caches only */
         ro->owner_stride = owner ? owner->size : sizeof(u64);
@@ -183,6 +210,95 @@ static void set_constants(struct tracker_bpf *t, const struct btf *btf) {
         t->has_stack_areas = has_member(btf, "task_struct", "stack_vm_area");
         t->has_states = tracepoint_argument_size(btf, "mod_memcg_state", 2);
         ro->state_is_int = tracepoint_argument_size(btf, "mod_memcg_state", 2) == sizeof(int);
+}
+
+/* ---- functions instead of tracepoints -------------------------------------------------------------------------------------
+ */
+
+/* The name that this kernel has for the function of a hole, and its type id; NULL: it has none. */
+static const char *function_of(const struct btf *btf, const struct hole *hole, int *ret_id) {
+        *ret_id = btf__find_by_name_kind(btf, hole->function, BTF_KIND_FUNC);
+        if (*ret_id > 0)
+                return hole->function;
+        *ret_id = hole->older ? btf__find_by_name_kind(btf, hole->older, BTF_KIND_FUNC) : -ENOENT;
+        return *ret_id > 0 ? hole->older : NULL;
+}
+
+/* Loads a program of a few instructions. */
+static int load_small(enum bpf_attach_type attach, int btf_id, const struct bpf_insn *insns, size_t n) {
+        LIBBPF_OPTS(bpf_prog_load_opts, options, .expected_attach_type = attach);
+        int program;
+
+        if (btf_id < 0)
+                return btf_id;
+        options.attach_btf_id = (u32)btf_id;
+        program = bpf_prog_load(BPF_PROG_TYPE_TRACING, "try", "GPL", insns, n, &options);
+        return program < 0 ? -errno : program;
+}
+
+#define RETURN_0                                                       \
+        {.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0}, { \
+                .code = BPF_JMP | BPF_EXIT                             \
+        }
+
+/* Whether typed programs may read an untyped pointer: asked by a small one, because refusing the large ones takes long. */
+static bool reads_untyped(const struct btf *btf) {
+        const struct bpf_insn read_pointer[] = {
+                {.code = BPF_LDX | BPF_MEM | BPF_DW, .dst_reg = BPF_REG_1, .src_reg = BPF_REG_1, .off = 8}, RETURN_0};
+        int program = load_small(BPF_TRACE_RAW_TP, btf__find_by_name_kind(btf, "btf_trace_kmalloc", BTF_KIND_TYPEDEF),
+                read_pointer, ELEMENTS(read_pointer));
+
+        if (program >= 0)
+                close(program);
+        return program >= 0;
+}
+
+/* Whether an empty program may be attached to a function: some kernels load it and refuse then. 0, or why not. */
+static int try_function(const struct btf *btf) {
+        const struct bpf_insn nothing[] = {RETURN_0};
+        int program = load_small(BPF_TRACE_FENTRY, btf__find_by_name_kind(btf, "kmem_cache_free_bulk", BTF_KIND_FUNC), nothing,
+                ELEMENTS(nothing));
+        int link, r = 0;
+
+        if (program < 0)
+                return program;
+        link = bpf_raw_tracepoint_open(NULL, program);
+        if (link < 0)
+                r = -errno;
+        else
+                close(link);
+        close(program);
+        return r;
+}
+
+static void no_holes(struct tracker_bpf *t, const char *why) {
+        t->has_holes = false;
+        tracker_bpf_set_ability(t, ABILITY_HOLES, false, "%s", why);
+}
+
+/* Switches on what there is a function for, and says which. */
+static void open_holes(struct tracker_bpf *t, const struct btf *btf) {
+        char names[160] = "";
+
+        for (size_t i = 0; i < ELEMENTS(holes); i++) {
+                int id;
+                const char *function = function_of(btf, &holes[i], &id);
+                bool wanted = t->has_holes && function && !(t->options.count_only && holes[i].kind > ON_ALLOCATION);
+                size_t length = strlen(names);
+
+                bpf_program__set_autoload(hole_program(t, i), false);
+                if (!wanted || bpf_program__set_attach_target(hole_program(t, i), 0, function) < 0)
+                        continue;
+                bpf_program__set_autoload(hole_program(t, i), true);
+                if (holes[i].program == offsetof(struct memcgprof_bpf, progs.hole_charge))
+                        t->skel->rodata->has_charge_hook = t->skel->bss->late_charges = true;
+                snprintf(t->hole_sections[i], sizeof(t->hole_sections[i]), "%s/%s",
+                        holes[i].attach == BPF_TRACE_FENTRY ? "fentry" : "fexit", function);
+                snprintf(names + length, sizeof(names) - length, "%s%s", length ? ", " : "", function);
+        }
+        if (t->has_holes)
+                tracker_bpf_set_ability(
+                        t, ABILITY_HOLES, names[0], "%s", names[0] ? names : "the kernel has none of the functions");
 }
 
 /* ---- loading --------------------------------------------------------------------------------------------------------------
@@ -206,7 +322,6 @@ static void size_tables(struct tracker_bpf *t) {
         bpf_map__set_max_entries(t->skel->maps.rare, tables->n_slots);
         bpf_map__set_max_entries(t->skel->maps.groups, tables->n_groups);
         bpf_map__set_max_entries(t->skel->maps.group_counts, tables->n_groups * tables->n_cpus);
-        bpf_map__set_max_entries(t->skel->maps.cpus, tables->n_cpus);
 }
 
 static bool is_wanted(const struct tracker_bpf *t, const struct hook *hook) {
@@ -226,8 +341,32 @@ static int open_programs(struct tracker_bpf *t, const struct btf *btf, bool raw,
                 bpf_program__set_autoload(hook_program(t, i, false), is_wanted(t, &hooks[i]) && !raw);
                 bpf_program__set_autoload(hook_program(t, i, true), is_wanted(t, &hooks[i]) && raw);
         }
+        open_holes(t, btf);
         size_tables(t);
         return 0;
+}
+
+/*
+ * 6.1 and 6.12 refuse typed programs that read an untyped pointer; raw ones load everywhere. What the holes need is left out
+ * before anything else is given up.
+ */
+static int try_to_load(struct tracker_bpf *t, const struct btf *btf, char **reterr) {
+        for (;;) {
+                int r = open_programs(t, btf, t->options.raw_tp, reterr);
+
+                if (r >= 0)
+                        r = memcgprof_bpf__load(t->skel);
+                if (r >= 0 || r == -EPERM)
+                        return r;
+                if (!t->options.raw_tp) {
+                        t->options.raw_tp = true;
+                } else if (t->has_holes) {
+                        no_holes(t, last_complaint[0] ? last_complaint : strerror(-r));
+                        libbpf_forget_complaint();
+                } else {
+                        return r;
+                }
+        }
 }
 
 static int load_programs(struct tracker_bpf *t, char **reterr) {
@@ -237,16 +376,15 @@ static int load_programs(struct tracker_bpf *t, char **reterr) {
         if (!btf)
                 return libbpf_fail(
                         reterr, -ENOTSUP, "This kernel has no BTF, which the BPF programs need (CONFIG_DEBUG_INFO_BTF)");
-        r = open_programs(t, btf, t->options.raw_tp, reterr);
-        if (r >= 0)
-                r = memcgprof_bpf__load(t->skel);
-        /* 6.1 and 6.12 refuse typed programs that read an untyped pointer; raw ones load everywhere. */
-        if (r < 0 && r != -EPERM && !t->options.raw_tp) {
-                t->options.raw_tp = true;
-                r = open_programs(t, btf, true, reterr);
-                if (r >= 0)
-                        r = memcgprof_bpf__load(t->skel);
+        r = try_function(btf);
+        t->has_holes = r >= 0;
+        if (r < 0) {
+                _cleanup_free_ char *why = format("the kernel lets no program attach to a function: %s", strerror(-r));
+
+                no_holes(t, why ?: "out of memory");
         }
+        t->options.raw_tp |= !reads_untyped(btf);
+        r = try_to_load(t, btf, reterr);
         btf__free(btf);
         if (r < 0)
                 return libbpf_fail(reterr, r, "The kernel does not take the BPF programs");
@@ -325,22 +463,40 @@ static bool left_out(const struct tracker_bpf *t, const struct hook *hook) {
         return t->options.mutation && streq(t->options.mutation, "no-cache-free") && streq(hook->tracepoint, "kmem_cache_free");
 }
 
+static int attach_program(struct tracker_bpf *t, const struct bpf_program *program) {
+        struct bpf_link *link = bpf_program__attach(program);
+
+        if (!link)
+                return -errno;
+        t->links[t->n_links++] = link;
+        return 0;
+}
+
+/* What cannot be attached is done without. */
+static void attach_holes(struct tracker_bpf *t) {
+        for (size_t i = 0; i < ELEMENTS(holes) && t->has_holes; i++) {
+                int r = bpf_program__autoload(hole_program(t, i)) ? attach_program(t, hole_program(t, i)) : 0;
+
+                if (r < 0)
+                        tracker_bpf_set_ability(
+                                t, ABILITY_HOLES, false, "%s cannot be attached: %s", t->hole_sections[i], strerror(-r));
+        }
+}
+
 /* Free hooks go on last, so that nothing is tracked whose free would not be seen; groups are armed later still. */
 int tracker_bpf_attach(struct tracker_bpf *t, char **reterr) {
+        attach_holes(t);
         for (size_t i = 0; i < ELEMENTS(hooks); i++) {
-                struct bpf_program *program = hook_program(t, i, t->options.raw_tp);
-                struct bpf_link *link;
+                const struct bpf_program *program = hook_program(t, i, t->options.raw_tp);
+                int r;
 
                 if (!bpf_program__autoload(program) || left_out(t, &hooks[i]))
                         continue;
-                link = bpf_program__attach(program);
-                if (!link) {
-                        int r = -errno;
-
+                r = attach_program(t, program);
+                if (r < 0) {
                         tracker_bpf_detach(t);
                         return libbpf_fail(reterr, r, bpf_program__name(program));
                 }
-                t->links[t->n_links++] = link;
         }
         return 0;
 }
@@ -355,22 +511,30 @@ const char *const *tracker_bpf_hooks(struct tracker *base, size_t *ret_n) {
                 if (bpf_program__autoload(program))
                         t->sections[n++] = bpf_program__section_name(program);
         }
+        for (size_t i = 0; i < ELEMENTS(holes); i++)
+                if (bpf_program__autoload(hole_program(t, i)))
+                        t->sections[n++] = t->hole_sections[i];
         *ret_n = n;
         return t->sections;
+}
+
+static u64 misses_of(const struct bpf_program *program) {
+        struct bpf_prog_info info = {};
+        u32 size = sizeof(info);
+
+        if (!bpf_program__autoload(program) || bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size) < 0)
+                return 0;
+        return info.recursion_misses;
 }
 
 u64 tracker_bpf_misses(const struct tracker_bpf *t, enum hook_kind kind) {
         u64 misses = 0;
 
-        for (size_t i = 0; i < ELEMENTS(hooks); i++) {
-                const struct bpf_program *program = hook_program(t, i, t->options.raw_tp);
-                struct bpf_prog_info info = {};
-                u32 size = sizeof(info);
-
-                if (hooks[i].kind == kind && bpf_program__autoload(program) &&
-                        bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size) >= 0)
-                        misses += info.recursion_misses;
-        }
+        for (size_t i = 0; i < ELEMENTS(hooks); i++)
+                if (hooks[i].kind == kind)
+                        misses += misses_of(hook_program(t, i, t->options.raw_tp));
+        for (size_t i = 0; kind == ON_HOLE && i < ELEMENTS(holes); i++)
+                misses += misses_of(hole_program(t, i));
         return misses;
 }
 
@@ -387,19 +551,41 @@ static int allocate_a_large_one(void) {
         return r;
 }
 
+/* Objects of several caches and orders, charged and not, for the owners to be read off: whatever is left is freed at once. */
+static void allocate_small_ones(void) {
+        for (size_t i = 0; i < 4; i++) {
+                int fds[2];
+
+                if (pipe2(fds, O_CLOEXEC) >= 0) {
+                        close(fds[0]);
+                        close(fds[1]);
+                }
+                if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) >= 0) {
+                        close(fds[0]);
+                        close(fds[1]);
+                }
+        }
+}
+
 int tracker_bpf_learn(struct tracker_bpf *t, char **reterr) {
-        struct bpf_link *page, *kmalloc;
-        int r;
+        struct bpf_program *programs[] = {t->skel->progs.learn_page, t->skel->progs.learn_kmalloc, t->skel->progs.learn_cache};
+        struct bpf_link *links[ELEMENTS(programs)] = {};
+        int r = 0;
 
         t->skel->bss->learn_tid = (u32)gettid();
-        page = bpf_program__attach(t->skel->progs.learn_page);
-        kmalloc = page ? bpf_program__attach(t->skel->progs.learn_kmalloc) : NULL;
-        r = kmalloc ? allocate_a_large_one() : -errno;
-        bpf_link__destroy(kmalloc);
-        bpf_link__destroy(page);
+        for (size_t i = 0; i < ELEMENTS(programs) && r >= 0; i++) {
+                links[i] = bpf_program__attach(programs[i]);
+                r = links[i] ? 0 : -errno;
+        }
+        if (r >= 0)
+                r = allocate_a_large_one();
+        if (r >= 0)
+                allocate_small_ones();
+        for (size_t i = 0; i < ELEMENTS(links); i++)
+                bpf_link__destroy(links[i]);
         t->skel->bss->learn_tid = 0;
         if (r < 0)
-                return fail(reterr, r, "no large allocation could be watched: %s", strerror(-r));
+                return fail(reterr, r, "no allocations of our own could be watched: %s", strerror(-r));
         if (!t->skel->bss->page_delta)
                 return fail(reterr, -ENODATA, "a large allocation of our own was not seen");
         return 0;

@@ -177,13 +177,14 @@ static void read_losses(const struct tracker_bpf *t, int64_t ret[static _LOSS_MA
                 [MP_LOSS_GROUP_LOOKUPS] = LOSS_GROUP_LOOKUPS,
                 [MP_LOSS_UNSIZED_FREES] = LOSS_UNSIZED_FREES,
                 [MP_LOSS_CHARGES] = LOSS_CHARGES,
+                [MP_LOSS_BULK_PAGES] = LOSS_BULK_PAGES,
         };
         const volatile u64 *losses = (const volatile u64 *)t->skel->bss->losses;
 
         memset(ret, 0, _LOSS_MAX * sizeof(*ret));
         /* caught first: what is caught meanwhile shows as a loss for a moment, never the other way */
         ret[LOSS_RECURSION] = -(int64_t)t->skel->bss->caught;
-        ret[LOSS_RECURSION] += (int64_t)(tracker_bpf_misses(t, ON_FREE));
+        ret[LOSS_RECURSION] += (int64_t)(tracker_bpf_misses(t, ON_FREE) + tracker_bpf_misses(t, ON_HOLE));
         ret[LOSS_IRQ_UNSEEN] = (int64_t)tracker_bpf_misses(t, ON_ALLOCATION);
         for (size_t i = 0; i < _MP_LOSSES; i++)
                 ret[names[i]] += (int64_t)losses[i];
@@ -192,7 +193,7 @@ static void read_losses(const struct tracker_bpf *t, int64_t ret[static _LOSS_MA
 /* ---- abilities ------------------------------------------------------------------------------------------------------------
  */
 
-static void _printf_(4, 5) set_ability(struct tracker_bpf *t, size_t i, bool available, const char *fmt, ...) {
+void tracker_bpf_set_ability(struct tracker_bpf *t, size_t i, bool available, const char *fmt, ...) {
         va_list args;
 
         va_start(args, fmt);
@@ -201,7 +202,7 @@ static void _printf_(4, 5) set_ability(struct tracker_bpf *t, size_t i, bool ava
         t->abilities[i].available = available;
 }
 
-static void init_abilities(struct tracker_bpf *t) {
+static void name_abilities(struct tracker_bpf *t) {
         static const char *const names[_ABILITIES] = {
                 [ABILITY_OBJECT_CHECK] = "object_check",
                 [ABILITY_LATE_CHARGES] = "late_charges",
@@ -212,13 +213,17 @@ static void init_abilities(struct tracker_bpf *t) {
 
         for (size_t i = 0; i < _ABILITIES; i++)
                 t->abilities[i] = (struct tracker_ability){.name = names[i], .reason = t->reasons[i]};
-        set_ability(t, ABILITY_OBJECT_CHECK, false, "no charged allocation has been verified yet");
-        set_ability(t, ABILITY_LATE_CHARGES, false, "owners of objects cannot be read yet");
-        set_ability(t, ABILITY_HOLES, false, "not tried");
-        set_ability(t, ABILITY_STATES, t->has_states, "%s",
+}
+
+/* What is known once the programs are loaded. */
+static void init_abilities(struct tracker_bpf *t) {
+        tracker_bpf_set_ability(t, ABILITY_OBJECT_CHECK, false, "no charged allocation has been verified yet");
+        tracker_bpf_set_ability(t, ABILITY_LATE_CHARGES, t->skel->rodata->has_charge_hook, "%s",
+                t->skel->rodata->has_charge_hook ? "kmem_cache_charge is followed" : "owners of objects cannot be read yet");
+        tracker_bpf_set_ability(t, ABILITY_STATES, t->has_states, "%s",
                 t->has_states ? "mod_memcg_state and mod_memcg_lruvec_state are followed"
                               : "the kernel has no tracepoints mod_memcg_state and mod_memcg_lruvec_state (6.18 has them)");
-        set_ability(t, ABILITY_NODES, t->skel->rodata->node_shift < 64, "%s",
+        tracker_bpf_set_ability(t, ABILITY_NODES, t->skel->rodata->node_shift < 64, "%s",
                 t->skel->rodata->node_shift < 64 ? "the node of a page is read off its flags"
                                                  : "the kernel is built for one node only");
 }
@@ -231,15 +236,18 @@ static bool trust_owners(struct tracker_bpf *t) {
         if (!bss->page_delta || !verified)
                 return false;
         if (bss->objects_checked) {
-                set_ability(t, ABILITY_OBJECT_CHECK, true, "owners read off %lld objects were all as inferred",
+                tracker_bpf_set_ability(t, ABILITY_OBJECT_CHECK, true, "owners read off %lld objects were all as inferred",
                         (long long)verified);
-                set_ability(t, ABILITY_LATE_CHARGES, true, "objects of interrupts are looked at again when they are freed");
+                if (!t->skel->rodata->has_charge_hook)
+                        tracker_bpf_set_ability(
+                                t, ABILITY_LATE_CHARGES, true, "objects of interrupts are looked at again when they are freed");
                 return true;
         }
         if (wrong)
-                set_ability(t, ABILITY_OBJECT_CHECK, false, "of %lld owners read off objects %lld were not as inferred",
-                        (long long)verified, (long long)wrong);
-        set_ability(t, ABILITY_LATE_CHARGES, false, "owners of objects cannot be read");
+                tracker_bpf_set_ability(t, ABILITY_OBJECT_CHECK, false,
+                        "of %lld owners read off objects %lld were not as inferred", (long long)verified, (long long)wrong);
+        if (!t->skel->rodata->has_charge_hook)
+                tracker_bpf_set_ability(t, ABILITY_LATE_CHARGES, false, "owners of objects cannot be read");
         return false;
 }
 
@@ -302,7 +310,6 @@ static unsigned find_free(const struct tracker_bpf *t) {
 /* A number for a new group, cleaned; -ENOSPC with a sentence. */
 static int take_group(struct tracker_bpf *t, unsigned *ret, char **reterr) {
         unsigned group = find_free(t);
-        u32 used;
         int r;
 
         if (group == t->tables.n_groups) {
@@ -311,11 +318,12 @@ static int take_group(struct tracker_bpf *t, unsigned *ret, char **reterr) {
         }
         if (group == t->tables.n_groups)
                 return fail(reterr, -ENOSPC, "All %u groups of the tables are taken.", t->tables.n_groups - 1);
-        r = tables_used(&t->tables, &used);
+        r = tables_list(&t->tables);
         if (r < 0)
                 return r;
-        if (t->n_active > 0 && used > t->tables.n_sites - t->tables.n_sites / ROOM_LEFT)
-                return fail(reterr, -ENOSPC, "The table of sites is full: %u of %u are in use.", used, t->tables.n_sites);
+        if (t->n_active > 0 && tables_used(&t->tables) > t->tables.n_sites - t->tables.n_sites / ROOM_LEFT)
+                return fail(reterr, -ENOSPC, "The table of sites is full: %u of %u are in use.", tables_used(&t->tables),
+                        t->tables.n_sites);
         *ret = group;
         return 0;
 }
@@ -388,6 +396,17 @@ static int tracker_bpf_renew(struct tracker *base, unsigned group, unsigned *ret
         return 0;
 }
 
+static void tracker_bpf_set_wrappers(struct tracker *base, const struct tracker_range *ranges, size_t n) {
+        struct memcgprof_bpf__bss *bss = of(base)->skel->bss;
+
+        bss->n_wrappers = 0;
+        for (size_t i = 0; i < n && i < MP_WRAPPERS; i++) {
+                bss->wrappers[i].start = ranges[i].start;
+                bss->wrappers[i].end = ranges[i].end;
+                bss->n_wrappers = (u32)i + 1;
+        }
+}
+
 static void tracker_bpf_disarm(struct tracker *base, unsigned group) {
         disarm(of(base), group);
 }
@@ -444,28 +463,52 @@ static int tracker_bpf_fold(struct tracker *base, unsigned from, unsigned to) {
 static void read_states(const struct tracker_bpf *t, unsigned group, struct tracker_sample *s) {
         static const enum memcg_counter told[] = {MEMCG_KERNEL, MEMCG_SOCK, MEMCG_VMALLOC, MEMCG_ANON, MEMCG_FILE, MEMCG_SHMEM,
                 MEMCG_PAGETABLES, MEMCG_KERNEL_STACK};
-        bool complete =
-                t->has_states && !t->options.count_only && tracker_bpf_misses(t, ON_STATE) == t->groups[group].state_misses;
+        bool complete = t->has_states && !t->options.count_only && t->shared.state_misses == t->groups[group].state_misses;
 
         s->states.at_us = now_us(CLOCK_REALTIME);
         for (size_t i = 0; i < ELEMENTS(told); i++)
                 s->states.known |= complete ? 1u << told[i] : 0;
 }
 
+static void tracker_bpf_hold(struct tracker *base, bool on) {
+        struct shared *shared = &of(base)->shared;
+
+        if (shared->holds == 0)
+                shared->known = false;
+        if (on)
+                shared->holds++;
+        else
+                shared->holds--;
+}
+
+/* Losses are a system call a program: read after the rows, so that what is missing in those is told. */
+static int read_group(struct tracker_bpf *t, unsigned group, struct tracker_sample *ret) {
+        struct shared *shared = &t->shared;
+        bool known = shared->known && shared->holds > 0;
+        int r = known ? 0 : tables_list(&t->tables);
+
+        if (r >= 0)
+                r = tables_read(&t->tables, group, ret);
+        if (r < 0 || known)
+                return r;
+        read_losses(t, shared->lost);
+        shared->state_misses = tracker_bpf_misses(t, ON_STATE);
+        shared->known = true;
+        return 0;
+}
+
 static int tracker_bpf_read(struct tracker *base, unsigned group, struct tracker_sample *ret) {
         struct tracker_bpf *t = of(base);
         struct tracker_sample sample = {};
-        int64_t lost[_LOSS_MAX];
         int r;
 
         (void)trust_owners(t);
-        r = tables_read(&t->tables, group, &sample);
+        r = read_group(t, group, &sample);
         if (r < 0)
                 return r;
         read_states(t, group, &sample);
-        read_losses(t, lost);
         for (size_t i = 0; i < _LOSS_MAX; i++)
-                sample.lost[i] += lost[i] - t->groups[group].lost[i];
+                sample.lost[i] += t->shared.lost[i] - t->groups[group].lost[i];
         /* what the second program caught may have been served by the first before another interrupt came */
         if (sample.lost[LOSS_RECURSION] < 0)
                 sample.lost[LOSS_RECURSION] = 0;
@@ -556,8 +599,10 @@ static const struct tracker_ops tracker_bpf_ops = {
         .renew = tracker_bpf_renew,
         .fold = tracker_bpf_fold,
         .disarm = tracker_bpf_disarm,
+        .set_wrappers = tracker_bpf_set_wrappers,
         .end = tracker_bpf_end,
         .read = tracker_bpf_read,
+        .hold = tracker_bpf_hold,
         .sweep = tracker_bpf_sweep,
         .clean = tracker_bpf_clean,
         .footprint = tracker_bpf_footprint,
@@ -580,6 +625,7 @@ int tracker_bpf_new(const struct tracker_options *options, struct tracker **ret,
         }
         complete_options(t, options, (unsigned)n_cpus);
         t->groups = calloc(t->tables.n_groups, sizeof(struct group));
+        name_abilities(t);
         r = t->groups ? tracker_bpf_load(t, reterr) : -ENOMEM;
         if (r < 0) {
                 tracker_bpf_free(&t->base);
@@ -587,7 +633,7 @@ int tracker_bpf_new(const struct tracker_options *options, struct tracker **ret,
         }
         init_abilities(t);
         if (!t->options.count_only && tracker_bpf_learn(t, &why) < 0)
-                set_ability(t, ABILITY_OBJECT_CHECK, false, "%s", why ?: "out of memory");
+                tracker_bpf_set_ability(t, ABILITY_OBJECT_CHECK, false, "%s", why ?: "out of memory");
         *ret = &t->base;
         return 0;
 }

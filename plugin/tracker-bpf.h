@@ -21,6 +21,16 @@ struct group {
         int64_t carried[_MEMCG_MAX]; /* states of groups that were folded into it */
 };
 
+/* What readings of all groups share; see tracker_ops.hold. */
+struct shared {
+        unsigned holds;
+        bool known; /* since the first of them */
+        int64_t lost[_LOSS_MAX];
+        uint64_t state_misses;
+};
+
+#define HOLES_MAX 8 /* functions that are followed because no tracepoint tells of them */
+
 enum { ABILITY_OBJECT_CHECK, ABILITY_LATE_CHARGES, ABILITY_HOLES, ABILITY_STATES, ABILITY_NODES, _ABILITIES };
 
 struct tracker_bpf {
@@ -34,7 +44,9 @@ struct tracker_bpf {
         const char *sections[48]; /* of the programs that are attached; filled by tracker_bpf_hooks() */
         size_t n_links;
         bool has_states, has_stack_areas, has_holes;
+        char hole_sections[HOLES_MAX][64];
         int64_t swept_at_us;
+        struct shared shared;
         struct tracker_ability abilities[_ABILITIES];
         char reasons[_ABILITIES][160];
 };
@@ -44,6 +56,9 @@ enum hook_kind { ON_SOFTIRQ, ON_ALLOCATION, ON_TASK, ON_STATE, ON_FREE, ON_FREE_
 
 /* As recursion_misses of all loaded programs of one kind. */
 uint64_t tracker_bpf_misses(const struct tracker_bpf *t, enum hook_kind kind);
+
+/* Says what the tracker can do; `available` with a clause, which is always there. */
+void _printf_(4, 5) tracker_bpf_set_ability(struct tracker_bpf *t, size_t i, bool available, const char *fmt, ...);
 
 int libbpf_fail(char **reterr, int error, const char *what);
 void libbpf_forget_complaint(void);

@@ -35,11 +35,14 @@ struct tables {
 
 void tables_done(struct tables *t); /* the lists only: mappings belong to who made them */
 
-/* How many slots of the site table are in use. -ENOMEM. */
-int tables_used(struct tables *t, u32 *ret);
+/* Brings the lists up to date. Only what they know is read. -ENOMEM. */
+int tables_list(struct tables *t);
 
-/* Rows and counts of a group; states, losses and times are left to the caller. -ENOMEM. */
-int tables_read(struct tables *t, unsigned group, struct tracker_sample *ret);
+/* How many slots of the site table are in use, after tables_list(). */
+u32 tables_used(const struct tables *t);
+
+/* Rows and counts of a group, after tables_list(); states, losses and times are left to the caller. -ENOMEM. */
+int tables_read(const struct tables *t, unsigned group, struct tracker_sample *ret);
 
 /* The group that a slot belongs to; MP_LIMBO for a slot that is not in use. */
 unsigned tables_group_of_slot(const struct tables *t, u32 slot);

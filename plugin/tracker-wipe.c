@@ -135,7 +135,8 @@ void tables_retire_stacks(struct tables *t, void (*grace)(void)) {
  */
 
 /* As the programs do it (site.bpf.h, slot_made()). n_slots: no room. */
-static u32 make_slot(struct tables *t, u64 id, u64 tag, u64 gfp) {
+static u32 make_slot(struct tables *t, const struct mp_site *like, u64 tag) {
+        u64 id = like->id, gfp = like->gfp;
         u64 at = ((id + (tag << 40) + (tag >> 8)) * 0x9e3779b97f4a7c15ULL) >> 32;
 
         for (u32 i = 0; i < MP_PROBES; i++) {
@@ -152,6 +153,7 @@ static u32 make_slot(struct tables *t, u64 id, u64 tag, u64 gfp) {
                         continue;
                 site->id = id;
                 site->gfp = gfp;
+                site->deep = like->deep;
                 __atomic_store_n(&site->tag, tag, __ATOMIC_RELEASE);
                 __atomic_add_fetch(t->sites_made, 1, __ATOMIC_SEQ_CST);
                 return slot;
@@ -173,7 +175,7 @@ int tables_fold_prepare(struct tables *t, unsigned from, unsigned to, u32 **ret_
 
                 if (tables_group_of_slot(t, slot) != from)
                         continue;
-                map[slot] = make_slot(t, site->id, retag(site->tag, to), site->gfp);
+                map[slot] = make_slot(t, site, retag(site->tag, to));
                 if (map[slot] == t->n_slots)
                         return -ENOSPC;
         }

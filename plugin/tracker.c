@@ -14,6 +14,7 @@ static const char *const loss_names[_LOSS_MAX] = {
         [LOSS_MISSED_FREES] = "missed_frees",
         [LOSS_UNSIZED_FREES] = "unsized_frees",
         [LOSS_CHARGES] = "charge_mismatches",
+        [LOSS_BULK_PAGES] = "bulk_pages",
 };
 
 static const char *const type_names[_TYPE_MAX] = {
@@ -99,7 +100,7 @@ void tracker_memory(const struct tracker_options *o, unsigned cpus, struct track
                       (uint64_t)cpus * sizeof(struct mp_group_counts);
         m.total = (m.groups + 1) * m.per_group + m.sites * m.per_site + m.objects / MP_WAYS * sizeof(struct mp_set) +
                   stacks * sizeof(struct mp_stack) + spill * 64 /* a hash element with its key, value and links */ +
-                  2 * MP_CSS_IDS * sizeof(u64) + cpus * sizeof(struct mp_cpu);
+                  2 * MP_CSS_IDS * sizeof(u64) + MP_CPUS * sizeof(struct mp_cpu);
         *ret = m;
 }
 

@@ -30,6 +30,7 @@ enum loss {
         LOSS_MISSED_FREES,  /* frees of the group's, proved missing by a new allocation at the same address (written off) */
         LOSS_UNSIZED_FREES, /* frees of earlier objects whose size the kernel does not tell */
         LOSS_CHARGES,       /* charges that were inferred wrongly, of those that were verified */
+        LOSS_BULK_PAGES,    /* uncharged pages that were taken in bulk, without an event: at most so many are in no row */
         _LOSS_MAX
 };
 
@@ -123,6 +124,13 @@ struct tracker_wish {
         bool numa;            /* rows by NUMA node of the memory */
 };
 
+#define TRACKER_WRAPPERS_MAX 128
+
+/* The code of a function, [start, end). */
+struct tracker_range {
+        uint64_t start, end;
+};
+
 struct tracker_sweep {
         int64_t checked, dropped; /* objects */
         int64_t took_us;
@@ -164,11 +172,24 @@ struct tracker_ops {
         /* Takes no new allocations from now on; frees go on being booked. They go to the next group above, or to none. */
         void (*disarm)(struct tracker *t, unsigned group);
 
+        /*
+         * Tells the code of functions that call the allocator for others: what is allocated from there has its site named by
+         * the whole stack. At most TRACKER_WRAPPERS_MAX; NULL: this tracker has no use for them. Before the first group begins.
+         */
+        void (*set_wrappers)(struct tracker *t, const struct tracker_range *ranges, size_t n);
+
         /* Forgets a group and its counters; detaches the programs after the last one. */
         void (*end)(struct tracker *t, unsigned group);
 
         /* Freed counters are read before allocated ones, so that live errs high. */
         int (*read)(struct tracker *t, unsigned group, struct tracker_sample *ret);
+
+        /*
+         * Between hold(true) and hold(false), which nest, what all groups share is read once: losses, and which sites there
+         * are (one made meanwhile may be missing). For whoever reads many groups; nothing but reading is done meanwhile. NULL:
+         * this tracker has nothing to hold.
+         */
+        void (*hold)(struct tracker *t, bool on);
 
         /*
          * Checks every tracked object that can be checked on the object itself, and books as written off what is no longer
@@ -204,6 +225,11 @@ void tracker_memory(const struct tracker_options *options, unsigned cpus, struct
 
 /* Loads the BPF programs; nothing is attached yet. -EPERM, -ENOTSUP and what libbpf says, with a sentence. */
 int tracker_bpf_new(const struct tracker_options *options, struct tracker **ret, char **reterr);
+
+static inline void tracker_hold(struct tracker *t, bool on) {
+        if (t->ops->hold)
+                t->ops->hold(t, on);
+}
 
 static inline struct tracker *tracker_free(struct tracker *t) {
         return t ? t->ops->free(t) : NULL;

@@ -67,7 +67,12 @@ struct task_struct {
         struct mem_cgroup *active_memcg; /* remote charging: loop devices, io_uring, BPF maps, fsnotify */
         struct obj_cgroup *objcg; /* since 6.7 (commit 7d0715d0d6b2); NULL in the last moments of a task: see is_billed() */
         void *stack;
+        struct vm_struct *stack_vm_area; /* with CONFIG_VMAP_STACK */
         unsigned int flags;
+};
+
+struct vm_struct {
+        struct page **pages;
 };
 
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h, 6.1 to 7.3 */
@@ -76,11 +81,21 @@ struct cgroup {
         struct cgroup_subsys_state *subsys[CGROUP_SUBSYS_COUNT];
 };
 
-/* Items of mod_memcg_state and mod_memcg_lruvec_state; their numbers depend on version and configuration. */
+/*
+ * Items of mod_memcg_state and mod_memcg_lruvec_state; their numbers depend on version and configuration. What vmalloc takes
+ * was a memcg's item (6.18) and is a node's now (7.3).
+ */
 enum memcg_stat_item { MEMCG_SOCK = 1, MEMCG_VMALLOC = 2, MEMCG_KMEM = 3 };
 enum pagetype { PGTY_slab = 0xf5 }; /* since 6.12 (commit 4ffca5a96678 and before: 6.11); else a flag: */
 enum pageflags { PG_slab = 9 };
-enum node_stat_item { NR_ANON_MAPPED = 1, NR_FILE_PAGES = 2, NR_SHMEM = 3, NR_KERNEL_STACK_KB = 4, NR_PAGETABLE = 5 };
+enum node_stat_item {
+        NR_ANON_MAPPED = 1,
+        NR_FILE_PAGES = 2,
+        NR_SHMEM = 3,
+        NR_KERNEL_STACK_KB = 4,
+        NR_PAGETABLE = 5,
+        NR_VMALLOC = 6
+};
 
 struct kmem_cache {
         unsigned int size;
@@ -94,9 +109,10 @@ struct obj_cgroup {
 /*
  * What a page is, read by offset. Its flags stand first; they became a structure of one word in 6.18 (memdesc_flags_t), which
  * CO-RE would not take for a number. compound_head: bit 0 is set in
- * a tail page, the rest is its head; a slab has its cache there (struct slab lies on struct page, word by word, 5.17 to 7.3).
- * It is called compound_info where tail pages may hold a mask instead (7.x); what that reads is proved or refuted by the
- * verification of charges, like everything here. memcg_data of a slab is the vector of its objects' owners, whatever its name.
+ * a tail page, the rest is its head.
+ * It is called compound_info where a tail page may hold a mask of its own address instead (7.x, with the vmemmap of huge pages
+ * optimized: compound_info_has_mask()). memcg_data of a slab is the vector of its objects' owners, whatever its name. What all
+ * this reads is proved or refuted by the verification of charges.
  */
 struct page {
         unsigned long compound_head;
@@ -106,6 +122,23 @@ struct page {
 
 struct page___info {
         unsigned long compound_info;
+};
+
+/* Lies on struct page (since 5.17). The cache moved: at 24 in 6.1, at 8 since 6.2 (commit 130d4df57390). */
+struct slab {
+        struct kmem_cache *slab_cache;
+};
+
+/*
+ * How far one object's owner lies from the next, where a slab says so itself, because the owners may lie inside the objects: a
+ * number of bytes (7.0, mm/slab: use stride to access slabobj_ext), since 7.3 only whether they do (commit b5bc35ace2c5).
+ */
+struct slab___stride {
+        unsigned int stride;
+};
+
+struct slab___inside {
+        unsigned int obj_exts_in_object : 1;
 };
 
 /* Any structure of the kernel whose first member is a plain 64-bit number: see PEEK(). */
@@ -143,6 +176,16 @@ const volatile bool has_cache_of; /* bpf_get_kmem_cache(), 6.14+ */
 extern struct kmem_cache *bpf_get_kmem_cache(u64 address) __ksym __weak;
 extern void *bpf_rdonly_cast(const void *object, u32 btf_id) __ksym __weak;
 
+/*
+ * Since 7.0 (commit a46023d5616e) a task that runs a tracepoint's program can be preempted, and the kernel keeps the program
+ * from everybody else on that CPU until it goes on: whole time slices of events are lost. So programs keep their CPU to
+ * themselves there.
+ */
+const volatile bool is_preemptible;
+
+extern void bpf_preempt_disable(void) __ksym __weak; /* 6.10 */
+extern void bpf_preempt_enable(void) __ksym __weak;
+
 const volatile bool has_rdonly_cast; /* bpf_rdonly_cast(), 6.2+ */
 const volatile u32 owner_stride;     /* bytes from one object's owner to the next in a slab's vector */
 const volatile u32 node_shift;       /* of the node's number in page->flags; 64: one node only */
@@ -171,6 +214,11 @@ INLINE u64 PEEK(u64 address) {
 }
 
 #define OFFSET(type, field) ((u64)__builtin_preserve_field_info(((type *)0)->field, BPF_FIELD_BYTE_OFFSET))
+
+/* A field of at most 32 bits, bit fields too, of a structure at an address that is only a number. */
+#define PEEK_BITS(address, type, field)                                                                                      \
+        (PEEK((address) + OFFSET(type, field)) << __builtin_preserve_field_info(((type *)0)->field, BPF_FIELD_LSHIFT_U64) >> \
+                __builtin_preserve_field_info(((type *)0)->field, BPF_FIELD_RSHIFT_U64))
 
 /* KMALLOC_MAX_CACHE_SIZE of SLUB; what is larger comes straight from the page allocator. */
 #define KMALLOC_MAX_CACHE (2 * 4096)

@@ -10,7 +10,7 @@
 #include "owner.bpf.h"
 
 INLINE void to_limbo(u64 site, u64 key, u64 bytes, u32 gfp) {
-        u32 slot = slot_of(site, mp_tag(MP_LIMBO, MP_CACHE, 0, 0), gfp);
+        u32 slot = slot_of(site, mp_tag(MP_LIMBO, MP_CACHE, 0, 0), gfp) & ~MP_DEEP;
 
         if (slot <= site_mask)
                 track(key, mp_value(bytes, slot, MP_LATE));
@@ -28,7 +28,7 @@ static __noinline u64 late_slot(u64 object, u64 value) {
         if (!owner.memcg || owner.size != mp_value_bytes(value))
                 return MP_BUSY;
         group = group_of_memcg(owner.memcg);
-        return group ? slot_of(site->id, mp_tag(group, MP_CACHE, 1, 0), site->gfp) : MP_BUSY;
+        return group ? slot_of(site->id, mp_tag(group, MP_CACHE, 1, 0), site->gfp) & ~MP_DEEP : MP_BUSY;
 }
 
 /* It goes: if it had become somebody's, its life is counted there now. */

@@ -10,6 +10,7 @@
  *  - A counter has one writing program (a program never nests in itself on a CPU), or is atomic.
  *  - Nothing here allocates: all tables are preallocated.
  */
+#include "hole.bpf.h"
 #include "page.bpf.h"
 #include "sweep.bpf.h"
 
@@ -30,26 +31,26 @@ u64 caught;        /* frees in interrupts that only the second program saw */
  * the release of 10000 sockets 7022 were still lost.)
  */
 
-/* What the second program says of an object; its counters are atomic, because it may be interrupted by itself on another hook.
+/*
+ * What the second program says of an object; its counters are atomic, because it may be interrupted by itself on another hook.
+ * In a task only the mark is another one's by now, unless the first program was preempted: then the table knows.
  */
-INLINE bool only_second(void *ctx, enum mp_free_hook hook, u64 key, bool raw) {
-        struct mp_cpu *cpu = this_cpu();
+INLINE bool only_second(enum mp_free_hook hook, u64 key) {
+        return UNLIKELY(LOAD(this_cpu()->served[hook]) != key);
+}
 
-        if (LIKELY(cpu && LOAD(cpu->served[hook]) == key))
-                return false;
-        /* Nothing that runs as a task interrupted the first program: only the mark is another one's by now. */
-        if (in_task(ctx, bpf_get_current_task_btf(), raw))
-                return false;
-        __sync_fetch_and_add(&caught, 1);
-        return true;
+INLINE void catch_one(void *ctx, u64 value, bool raw) {
+        if (value || !in_task(ctx, bpf_get_current_task_btf(), raw))
+                __sync_fetch_and_add(&caught, 1);
 }
 
 INLINE int freed_in_interrupt(void *ctx, enum mp_free_hook hook, u64 key, bool raw) {
         u64 value;
 
-        if (LIKELY(!only_second(ctx, hook, key, raw)))
+        if (LIKELY(!only_second(hook, key)))
                 return 0;
         value = untrack(key);
+        catch_one(ctx, value, raw);
         if (!value)
                 return 0;
         if (UNLIKELY(mp_value_extra(value) & MP_LATE && (key & 3) == MP_KIND_SLAB))
@@ -60,9 +61,10 @@ INLINE int freed_in_interrupt(void *ctx, enum mp_free_hook hook, u64 key, bool r
 INLINE int page_freed_in_interrupt(void *ctx, u64 page, u32 order, bool raw) {
         u64 value;
 
-        if (LIKELY(!only_second(ctx, MP_FREE_PAGE, PAGE_KEY(page), raw)))
+        if (LIKELY(!only_second(MP_FREE_PAGE, PAGE_KEY(page))))
                 return 0;
         value = untrack_page(page, order);
+        catch_one(ctx, value, raw);
         if (value)
                 book_free(value, true);
         return 0;
@@ -71,63 +73,86 @@ INLINE int page_freed_in_interrupt(void *ctx, u64 page, u32 order, bool raw) {
 /* ---- slab ---------------------------------------------------------------------------------------------------------------- */
 
 /* How often what was inferred is held against the object: at a site's first allocation on a CPU, and then at one of so many. */
-#define VERIFY_EVERY 64
+#define VERIFY_EVERY 256
 
-INLINE void allocated(void *ctx, u64 site, u64 key, u64 bytes, u32 source, u32 gfp, bool charged, bool raw) {
-        struct task_struct *task = bpf_get_current_task_btf();
-        u32 group = member(task), slot;
-        u64 before, tag;
+/* What a task allocated for its group. */
+struct allocation {
+        u64 site, key, bytes;
+        u32 source, gfp;
+        bool charged;
+};
 
-        if (LIKELY(!group))
-                return;
-        if (UNLIKELY(!in_task(ctx, task, raw))) {
-                count_irq(group, bytes);
-                return;
-        }
-        if (charged && UNLIKELY(!is_billed(task, group)))
-                charged = false;
-        if (charged)
-                bytes += source == MP_KMALLOC || source == MP_CACHE ? OBJCG_BYTES : 0;
-        else if (UNLIKELY(task->flags & PF_KTHREAD)) {
+INLINE void book_allocation(void *ctx, struct task_struct *task, u32 group, struct allocation *a) {
+        bool on_slab = a->source == MP_KMALLOC || a->source == MP_CACHE, charged = a->charged && is_billed(task, group);
+        u64 bytes = a->bytes + (charged && on_slab ? OBJCG_BYTES : 0), before, tag;
+        u32 slot;
+
+        if (UNLIKELY(!charged && task->flags & PF_KTHREAD)) {
                 count_kthread(group, bytes);
                 return;
         }
-        tag = mp_tag(group, source, charged, 0);
-        if (UNLIKELY(LOAD(nodes_wanted)) && (source == MP_KMALLOC || source == MP_CACHE)) {
+        tag = mp_tag(group, a->source, charged, 0);
+        if (UNLIKELY(LOAD(nodes_wanted)) && on_slab) {
                 const struct mp_group *g = group_of(group);
 
                 if (g && page_delta)
-                        tag |= node_tag(g, page_of(key));
+                        tag |= node_tag(g, page_of(a->key));
         }
-        slot = slot_of(site, tag, gfp);
+        slot = slot_of(a->site, tag, a->gfp);
+        if (UNLIKELY(slot & MP_DEEP)) /* only tasks come here, so that kmalloc and caches may share the stack's counters */
+                slot = slot_of_stack(ctx, (tag & ~(0xffULL << 8)) | MP_BULK << 8, a->gfp);
         before = count_allocation(slot, bytes, 1);
-        if (!count_only)
-                track(key, mp_value(bytes, slot, before & MP_GENERATION));
-        if (UNLIKELY(!(before & (VERIFY_EVERY - 1))) && (source == MP_KMALLOC || source == MP_CACHE))
-                verify_charge(key, group, charged);
+        if (count_only)
+                return;
+        track(a->key, mp_value(bytes, slot, before & MP_GENERATION));
+        if (UNLIKELY(!(before & (VERIFY_EVERY - 1))) && on_slab)
+                verify_charge(a->key, group, charged);
+}
+
+INLINE void allocated(void *ctx, struct allocation *a, bool raw) {
+        struct task_struct *task = bpf_get_current_task_btf();
+        u32 group = member(task);
+
+        if (LIKELY(!group))
+                return;
+        if (LIKELY(in_task(ctx, task, raw)))
+                book_allocation(ctx, task, group, a);
+        else
+                count_irq(group, a->bytes);
 }
 
 INLINE int on_kmalloc(u64 *ctx, bool raw) {
-        u64 ptr = ctx[1], bytes = ctx[3];
+        struct allocation a = {.site = ctx[0], .key = ctx[1], .bytes = ctx[3], .source = MP_KMALLOC, .gfp = (u32)ctx[4]};
 
         /* What is larger than the caches is counted as pages, by its page event; here it would come twice more. */
-        if (ptr <= 16 || bytes > KMALLOC_MAX_CACHE)
+        if (a.key <= 16 || a.bytes > KMALLOC_MAX_CACHE)
                 return 0;
-        allocated(ctx, ctx[0], ptr, bytes, MP_KMALLOC, (u32)ctx[4], (u32)ctx[4] & gfp_account, raw);
+        a.charged = a.gfp & gfp_account;
+        allocated(ctx, &a, raw);
         return 0;
 }
 
 INLINE int on_cache_alloc(u64 *ctx, bool raw) {
+        struct task_struct *task = bpf_get_current_task_btf();
         struct kmem_cache *s = (void *)ctx[2];
-        u64 ptr = ctx[1];
+        struct allocation a = {.site = ctx[0], .key = ctx[1], .source = MP_CACHE, .gfp = (u32)ctx[3]};
+        u32 group = member(task);
         bool account;
 
-        if (ptr <= 16)
+        if (a.key <= 16)
                 return 0;
         account = FIELD(raw, s, flags) & slab_account;
-        allocated(ctx, ctx[0], ptr, FIELD(raw, s, size), MP_CACHE, (u32)ctx[3], ((u32)ctx[3] & gfp_account) || account, raw);
-        if (UNLIKELY(account && LOAD(late_charges)) && !in_task(ctx, bpf_get_current_task_btf(), raw))
-                to_limbo(ctx[0], ptr, FIELD(raw, s, size), (u32)ctx[3]);
+        a.bytes = FIELD(raw, s, size);
+        a.charged = account || (a.gfp & gfp_account);
+        if (group && LIKELY(in_task(ctx, task, raw))) {
+                book_allocation(ctx, task, group, &a);
+                return 0;
+        }
+        if (group)
+                count_irq(group, a.bytes);
+        /* a softirq out of user mode stays on the task's stack and is not told here: that would cost everybody a look-up */
+        if (account && UNLIKELY(ON_STACK(raw, task, ctx) >= thread_bytes) && LOAD(late_charges))
+                to_limbo(a.site, a.key, a.bytes, a.gfp);
         return 0;
 }
 
@@ -160,19 +185,24 @@ INLINE bool unmatched_by_owner(void *ctx, u64 object, struct task_struct *task, 
 INLINE void unmatched_kfree(void *ctx, u64 ptr, bool raw) {
         struct task_struct *task = bpf_get_current_task_btf();
         u32 group = member(task);
-        struct kmem_cache *s;
+        u64 cache;
 
         if (unmatched_by_owner(ctx, ptr, task, group, raw))
                 return;
         if (LIKELY(!group) || !in_task(ctx, task, raw))
                 return;
-        if (!has_cache_of) {
-                lose(MP_LOSS_UNSIZED_FREES);
+        if (has_cache_of) {
+                struct kmem_cache *s = bpf_get_kmem_cache(ptr);
+
+                if (s)
+                        infer_unmatched(group, s, false);
                 return;
         }
-        s = bpf_get_kmem_cache(ptr);
-        if (s)
-                infer_unmatched(group, s, false);
+        cache = cache_at(ptr);
+        if (!page_delta)
+                lose(MP_LOSS_UNSIZED_FREES);
+        else if (cache && (u32)PEEK(cache + OFFSET(struct kmem_cache, flags)) & slab_account)
+                count_unmatched(group, cache_size(cache) + OBJCG_BYTES);
 }
 
 INLINE void unmatched_cache_free(void *ctx, u64 ptr, const struct kmem_cache *s, bool raw) {
@@ -272,11 +302,17 @@ INLINE int on_cache_free(u64 *ctx, bool raw) {
 /* ---- percpu -------------------------------------------------------------------------------------------------------------- */
 
 INLINE int on_percpu_alloc(u64 *ctx, bool raw) {
-        u64 ptr = ctx[7], bytes = ctx[8]; /* bytes_alloc: what the memcg is billed, for all possible CPUs */
+        struct allocation a = {
+                .site = ctx[0],
+                .key = ctx[7] | MP_KIND_PERCPU,
+                .bytes = ctx[8], /* bytes_alloc: what the memcg is billed, for all possible CPUs */
+                .source = MP_PERCPU,
+                .gfp = (u32)ctx[9],
+                .charged = (u32)ctx[9] & gfp_account,
+        };
 
-        if (!ptr)
-                return 0;
-        allocated(ctx, ctx[0], ptr | MP_KIND_PERCPU, bytes, MP_PERCPU, (u32)ctx[9], (u32)ctx[9] & gfp_account, raw);
+        if (ctx[7])
+                allocated(ctx, &a, raw);
         return 0;
 }
 
@@ -303,17 +339,42 @@ INLINE int on_percpu_free(u64 *ctx, bool raw) {
  */
 #define TASK_KEY(raw, task) (PAGE_NUMBER(raw, task) | MP_KIND_STACK)
 
+/* A stack from before the baseline: its pages name who pays, until the task gives them back a moment later. */
+static __noinline int unmatched_stack(u64 task) {
+        u64 area, page, data;
+        u32 group;
+
+        if (!bpf_core_field_exists(struct task_struct, stack_vm_area))
+                return 0;
+        area = PEEK(task + OFFSET(struct task_struct, stack_vm_area));
+        page = area ? PEEK(PEEK(area + OFFSET(struct vm_struct, pages))) : 0;
+        data = page ? PEEK(page + OFFSET(struct page, memcg_data)) : 0;
+        if ((data & MEMCG_DATA_FLAGS) != MEMCG_DATA_KMEM)
+                return 0;
+        group = group_of_memcg(PEEK((data & ~MEMCG_DATA_FLAGS) + OFFSET(struct obj_cgroup, memcg)));
+        if (group)
+                count_unmatched(group, thread_bytes);
+        return 0;
+}
+
 INLINE int task_exits(u64 key) {
         u64 value = untrack(key);
 
-        return value ? count_rare_free(mp_value_slot(value), mp_value_bytes(value), 1) : 0;
+        return value ? count_rare_free(mp_value_slot(value), mp_value_bytes(value), 1) : unmatched_stack(key & ~3ULL);
 }
 
-#define ON_NEW_TASK(ctx, raw)                                                                             \
-        ({                                                                                                \
-                struct task_struct *_task = (void *)ctx[0];                                               \
-                allocated(ctx, 1, TASK_KEY(raw, _task), thread_bytes, MP_STACKS, gfp_account, true, raw); \
-                0;                                                                                        \
+INLINE int on_new_task(void *ctx, u64 key, bool raw) {
+        struct allocation a = {
+                .site = 1, .key = key, .bytes = thread_bytes, .source = MP_STACKS, .gfp = gfp_account, .charged = true};
+
+        allocated(ctx, &a, raw);
+        return 0;
+}
+
+#define ON_NEW_TASK(ctx, raw)                                \
+        ({                                                   \
+                struct task_struct *_task = (void *)ctx[0];  \
+                on_new_task(ctx, TASK_KEY(raw, _task), raw); \
         })
 
 #define ON_TASK_EXIT(ctx, raw)                              \
@@ -334,7 +395,8 @@ INLINE u32 memcg_state(u32 item) {
                 return MP_STATE_KMEM;
         if (item == bpf_core_enum_value(enum memcg_stat_item, MEMCG_SOCK))
                 return MP_STATE_SOCK;
-        if (item == bpf_core_enum_value(enum memcg_stat_item, MEMCG_VMALLOC))
+        if (bpf_core_enum_value_exists(enum memcg_stat_item, MEMCG_VMALLOC) &&
+                item == bpf_core_enum_value(enum memcg_stat_item, MEMCG_VMALLOC))
                 return MP_STATE_VMALLOC;
         return _MP_STATES;
 }
@@ -350,6 +412,9 @@ INLINE u32 node_state(u32 item) {
                 return MP_STATE_PAGETABLES;
         if (item == bpf_core_enum_value(enum node_stat_item, NR_KERNEL_STACK_KB))
                 return MP_STATE_KERNEL_STACK;
+        if (bpf_core_enum_value_exists(enum node_stat_item, NR_VMALLOC) &&
+                item == bpf_core_enum_value(enum node_stat_item, NR_VMALLOC))
+                return MP_STATE_VMALLOC;
         return _MP_STATES;
 }
 
@@ -368,30 +433,56 @@ INLINE int state_changed(u64 memcg, u32 state, u64 argument) {
         return 0;
 }
 
-/* ---- learning page_delta: these two are attached for a moment at loading --------------------------------------------------
+/* ---- learning: these are attached for a moment at loading, and look at one thread of ours -----------------------------------
  */
 
+INLINE bool is_learning(void *ctx) {
+        return (u32)bpf_get_current_pid_tgid() == learn_tid && in_task(ctx, bpf_get_current_task_btf(), true);
+}
+
 SEC("raw_tp/mm_page_alloc") int learn_page(u64 *ctx) {
-        if ((u32)bpf_get_current_pid_tgid() == learn_tid && ctx[1])
+        if (is_learning(ctx) && ctx[1])
                 learned_page = ctx[0];
         return 0;
 }
 
+/* First where pages are (page_delta); then whether owners that are read are right. */
 SEC("raw_tp/kmalloc") int learn_kmalloc(u64 *ctx) {
-        if ((u32)bpf_get_current_pid_tgid() == learn_tid && ctx[3] > KMALLOC_MAX_CACHE && learned_page)
+        if (!is_learning(ctx) || ctx[1] <= 16)
+                return 0;
+        if (ctx[3] <= KMALLOC_MAX_CACHE)
+                verify_own(ctx[1], (u32)ctx[4] & gfp_account);
+        else if (learned_page)
                 page_delta = learned_page - (ctx[1] >> 12) * STRUCT_PAGE;
+        return 0;
+}
+
+SEC("raw_tp/kmem_cache_alloc") int learn_cache(u64 *ctx) {
+        if (is_learning(ctx) && ctx[1] > 16)
+                verify_own(ctx[1],
+                        ((u32)ctx[3] & gfp_account) || (BPF_CORE_READ((struct kmem_cache *)ctx[2], flags) & slab_account));
         return 0;
 }
 
 /* ---- programs: tp_btf and raw_tp of each; user space loads one of the two -------------------------------------------------
  */
 
+#define ALONE(body)                            \
+        ({                                     \
+                if (is_preemptible)            \
+                        bpf_preempt_disable(); \
+                body;                          \
+                if (is_preemptible)            \
+                        bpf_preempt_enable();  \
+                0;                             \
+        })
+
 #define PROGRAM(name, tracepoint, body_typed, body_raw)       \
         SEC("tp_btf/" #tracepoint) int btf_##name(u64 *ctx) { \
-                return body_typed;                            \
+                return ALONE(body_typed);                     \
         }                                                     \
         SEC("raw_tp/" #tracepoint) int raw_##name(u64 *ctx) { \
-                return body_raw;                              \
+                return ALONE(body_raw);                       \
         }
 
 PROGRAM(softirq_exit, softirq_exit, mark_softirq(0), mark_softirq(0))

@@ -17,8 +17,10 @@ u64 page_delta;
 u32 learn_tid; /* whose */
 u64 learned_page;
 
+const volatile bool has_charge_hook; /* kmem_cache_charge() is followed: hole.bpf.h */
+
 bool objects_checked; /* owners may be read: they were verified and never wrong */
-bool late_charges;    /* whether objects of interrupts go to limbo: the same */
+bool late_charges;    /* whether objects of interrupts go to limbo: the same, or charges are told by a hook */
 u64 charges_verified; /* how often what was inferred was held against the object */
 
 #define STRUCT_PAGE ((u64)bpf_core_type_size(struct page))
@@ -33,8 +35,50 @@ INLINE u64 compound_word(u64 page) {
         return PEEK(page + OFFSET(struct page___info, compound_info));
 }
 
+/* The page that stands for the whole block that this one is a part of. Masks are negative numbers, small ones. */
+INLINE u64 head_of(u64 page) {
+        u64 word = compound_word(page);
+
+        if (!(word & 1))
+                return page;
+        return UNLIKELY((s64)word >= -(s64)(PAGE_BYTES << MP_SAMPLES)) ? page & word : word - 1;
+}
+
+/* Bytes from one object's owner to the next in a slab's vector. */
+INLINE u64 stride_of(u64 slab, u32 size) {
+        if (bpf_core_field_exists(struct slab___inside, obj_exts_in_object))
+                return PEEK_BITS(slab, struct slab___inside, obj_exts_in_object) ? size : owner_stride;
+        if (bpf_core_field_exists(struct slab___stride, stride))
+                return PEEK_BITS(slab, struct slab___stride, stride);
+        return owner_stride;
+}
+
 INLINE u32 node_of_page(u64 page) {
         return node_shift < 64 ? (u32)(PEEK(page) >> (node_shift & 63)) : 0; /* flags stand first */
+}
+
+INLINE bool is_slab(u64 page) {
+        if (bpf_core_enum_value_exists(enum pagetype, PGTY_slab))
+                return (u32)PEEK(page + OFFSET(struct page, page_type)) >> 24 == bpf_core_enum_value(enum pagetype, PGTY_slab);
+        return PEEK(page) >> bpf_core_enum_value(enum pageflags, PG_slab) & 1;
+}
+
+INLINE u64 cache_of(u64 slab) {
+        return PEEK(slab + OFFSET(struct slab, slab_cache));
+}
+
+/* The cache of a slab object, as an address; 0 when it is none, or when pages cannot be found. */
+INLINE u64 cache_at(u64 object) {
+        u64 page;
+
+        if (!page_delta)
+                return 0;
+        page = head_of(page_of(object));
+        return is_slab(page) ? cache_of(page) : 0;
+}
+
+INLINE u32 cache_size(u64 cache) {
+        return (u32)PEEK(cache + OFFSET(struct kmem_cache, size));
 }
 
 /* What can be read off a slab object. */
@@ -44,23 +88,32 @@ struct owner {
 };
 
 static __noinline int read_owner(u64 object, struct owner *ret) {
-        u64 page = page_of(object), head = compound_word(page), vector, start, objcg;
+        u64 page = head_of(page_of(object)), vector, start, objcg;
 
         ret->memcg = 0;
         ret->size = 0;
-        if (head & 1)
-                page = head - 1;
         vector = PEEK(page + OFFSET(struct page, memcg_data));
         if (!(vector & MEMCG_DATA_OBJEXTS) || !(vector & ~MEMCG_DATA_FLAGS))
                 return 0;
-        ret->size = (u32)PEEK(compound_word(page) + OFFSET(struct kmem_cache, size));
+        ret->size = cache_size(cache_of(page));
         start = (page - page_delta) / STRUCT_PAGE << 12;
         if (!ret->size || object < start || object - start > PAGE_BYTES << MP_ORDERS)
                 return 0;
-        objcg = PEEK((vector & ~MEMCG_DATA_FLAGS) + (object - start) / ret->size * owner_stride);
+        objcg = PEEK((vector & ~MEMCG_DATA_FLAGS) + (object - start) / ret->size * stride_of(page, ret->size));
         if (objcg)
                 ret->memcg = PEEK(objcg + OFFSET(struct obj_cgroup, memcg));
         return 0;
+}
+
+INLINE void judge_charge(bool right) {
+        __sync_fetch_and_add(&charges_verified, 1);
+        if (!right) {
+                lose(MP_LOSS_CHARGES);
+                objects_checked = false;
+                late_charges = has_charge_hook;
+        } else if (UNLIKELY(!objects_checked) && charges_verified >= MP_VERIFIED_ENOUGH && !losses[MP_LOSS_CHARGES]) {
+                objects_checked = late_charges = true;
+        }
 }
 
 /* Of an object that was allocated this moment: does what was inferred hold? */
@@ -70,13 +123,20 @@ static __noinline int verify_charge(u64 object, u32 group, bool charged) {
         if (!page_delta)
                 return 0;
         read_owner(object, &owner);
-        __sync_fetch_and_add(&charges_verified, 1);
-        if (charged ? !owner.memcg || group_of_memcg(owner.memcg) != group : owner.memcg != 0) {
-                lose(MP_LOSS_CHARGES);
-                objects_checked = late_charges = false;
-        } else if (UNLIKELY(!objects_checked) && charges_verified >= MP_VERIFIED_ENOUGH && !losses[MP_LOSS_CHARGES]) {
-                objects_checked = late_charges = true;
-        }
+        judge_charge(charged ? owner.memcg && group_of_memcg(owner.memcg) == group : !owner.memcg);
+        return 0;
+}
+
+/* The same of an object that this task allocated for itself, whoever is measured: the root's objects have no owner. */
+static __noinline int verify_own(u64 object, bool charged) {
+        struct task_struct *task = bpf_get_current_task_btf();
+        struct cgroup_subsys_state *css = payer(task);
+        struct owner owner;
+
+        if (!page_delta || !css->parent)
+                return 0;
+        read_owner(object, &owner);
+        judge_charge(charged ? owner.memcg + OFFSET(struct mem_cgroup, css) == (u64)css : !owner.memcg);
         return 0;
 }
 

@@ -29,13 +29,6 @@ INLINE bool sampled(const struct mp_sample *odds) {
         return odds->threshold == ~0U || bpf_get_prandom_u32() <= odds->threshold;
 }
 
-/* The slot of this stack; a catch-all when stacks cannot be kept. */
-INLINE u32 slot_of_stack(void *ctx, u64 tag, u32 gfp) {
-        u64 id = stack_id(ctx);
-
-        return id ? slot_of(id, tag, gfp) : catch_all(mp_tag_group(tag), mp_tag_source(tag), mp_tag_charged(tag));
-}
-
 /* Books a sampled page on its site and returns the object's value. */
 INLINE u64 book_sample(u32 slot, u32 order, u32 weight) {
         struct mp_counts *c = counts_of(slot);

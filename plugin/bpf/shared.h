@@ -14,6 +14,7 @@
 #define MP_LAYOUT 2
 
 #define MP_CSS_IDS 65536 /* css ids that the group table covers; the memory controller has at most 65535 memcgs */
+#define MP_CPUS 4096     /* a power of two; on larger machines two CPUs would share their marks */
 #define MP_WAYS 4        /* objects per set: 4 * 16 bytes, one cache line */
 #define MP_FRAMES \
         10          /* frames kept of a page allocation's stack: past the wrappers, and no more different stacks than need be */
@@ -76,9 +77,19 @@ struct mp_set {
  */
 struct mp_site {
         __u64 id;
-        __u64 tag; /* mp_tag() */
-        __u64 gfp; /* all flags that were asked with */
+        __u64 tag;  /* mp_tag() */
+        __u64 gfp;  /* all flags that were asked with */
+        __u64 deep; /* MP_DEEP: the call stands in a wrapper, and only the stack names who wanted the memory; else 0 */
 };
+
+#define MP_DEEP (1U << 31)
+
+/* The code of a wrapper, [start, end). */
+struct mp_range {
+        __u64 start, end;
+};
+
+#define MP_WRAPPERS 128
 
 /* node1: NUMA node + 1, 0 when the group does not ask for nodes */
 #define mp_tag(group, source, charged, node1) \
@@ -185,6 +196,7 @@ enum mp_loss {
         MP_LOSS_GROUP_LOOKUPS,
         MP_LOSS_UNSIZED_FREES,
         MP_LOSS_CHARGES,
+        MP_LOSS_BULK_PAGES,
         _MP_LOSSES
 };
 

@@ -14,6 +14,8 @@ const volatile u32 site_mask;
 const volatile u32 stack_mask;
 const volatile u32 group_max; /* groups, any number; the first is MP_LIMBO */
 
+struct mp_range wrappers[MP_WRAPPERS]; /* what user space knows to call the allocator for others */
+u32 n_wrappers;
 u64 sites_made; /* ever; user space keeps lists of slots while it stands still */
 
 struct {
@@ -108,6 +110,16 @@ static __noinline int count_rare_free(u32 slot, u64 bytes, u64 calls) {
         return 0;
 }
 
+/* Asked once a site. A return address may be the first one behind its function. */
+static __noinline u64 depth_of(u64 id, u64 tag) {
+        if (mp_tag_source(tag) != MP_KMALLOC && mp_tag_source(tag) != MP_CACHE)
+                return 0;
+        for (u32 i = 0; i < MP_WRAPPERS && i < n_wrappers; i++)
+                if (id > wrappers[i].start && id <= wrappers[i].end)
+                        return MP_DEEP;
+        return 0;
+}
+
 /* Makes a site, or finds it away from its first place; the catch-all when there is no room near it. */
 static __noinline u32 slot_made(u64 id, u64 tag, u64 gfp) {
         u64 at = mix(id + (tag << 40) + (tag >> 8));
@@ -123,27 +135,29 @@ static __noinline u32 slot_made(u64 id, u64 tag, u64 gfp) {
                 if (found == tag && LOAD(site->id) == id) {
                         if (gfp & ~LOAD(site->gfp))
                                 __sync_fetch_and_or(&site->gfp, gfp);
-                        return index;
+                        return index | LOAD(site->deep);
                 }
                 /* Two CPUs may make the same site in two slots; user space adds them up. */
                 if (!found && __sync_val_compare_and_swap(&site->tag, 0, MP_BUSY) == 0) {
                         STORE(site->id, id);
                         STORE(site->gfp, gfp);
+                        STORE(site->deep, depth_of(id, tag));
                         STORE(site->tag, tag);
                         __sync_fetch_and_add(&sites_made, 1);
-                        return index;
+                        return index | LOAD(site->deep);
                 }
         }
         lose(MP_LOSS_SITES_FULL);
         return catch_all(mp_tag_group(tag), mp_tag_source(tag), mp_tag_charged(tag));
 }
 
+/* With MP_DEEP when the site is a wrapper's. */
 INLINE u32 slot_of(u64 id, u64 tag, u32 gfp) {
         u32 index = mix(id + (tag << 40) + (tag >> 8)) & site_mask;
         struct mp_site *site = bpf_map_lookup_elem(&sites, &index);
 
         if (LIKELY(site && LOAD(site->tag) == tag && LOAD(site->id) == id && !(gfp & ~LOAD(site->gfp))))
-                return index;
+                return index | LOAD(site->deep);
         return slot_made(id, tag, gfp);
 }
 
@@ -219,4 +233,11 @@ static __noinline u64 stack_id(void *ctx) {
         }
         lose(MP_LOSS_STACKS_FULL);
         return 0;
+}
+
+/* The slot of this stack; a catch-all when stacks cannot be kept. */
+INLINE u32 slot_of_stack(void *ctx, u64 tag, u32 gfp) {
+        u64 id = stack_id(ctx);
+
+        return id ? slot_of(id, tag, gfp) : catch_all(mp_tag_group(tag), mp_tag_source(tag), mp_tag_charged(tag));
 }

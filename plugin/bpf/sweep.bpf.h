@@ -26,19 +26,11 @@ INLINE bool may_own(u64 memcg, u32 group) {
         return false;
 }
 
-INLINE bool is_slab(u64 page) {
-        if (bpf_core_enum_value_exists(enum pagetype, PGTY_slab))
-                return (u32)PEEK(page + OFFSET(struct page, page_type)) >> 24 == bpf_core_enum_value(enum pagetype, PGTY_slab);
-        return PEEK(page) >> bpf_core_enum_value(enum pageflags, PG_slab) & 1;
-}
-
 /* An uncharged object says nothing of itself; but where there is no slab, or one of another size, it is gone. */
 INLINE bool uncharged_gone(u64 object, u64 bytes) {
-        u64 page = page_of(object), head = compound_word(page);
+        u64 cache = cache_at(object);
 
-        if (head & 1)
-                page = head - 1;
-        return !is_slab(page) || (u32)PEEK(compound_word(page) + OFFSET(struct kmem_cache, size)) != bytes;
+        return !cache || cache_size(cache) != bytes;
 }
 
 INLINE bool slab_gone(u64 object, u64 value, u64 tag) {

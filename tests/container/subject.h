@@ -143,3 +143,9 @@ struct reading reading_after_sweep(const struct watch *w, const char *when);
  * counter grew by (within slack and a thousandth), and no row is below zero. Returns what was read.
  */
 struct reading check_agrees(const struct watch *w, const char *when, int64_t slack);
+
+/* The same without a sweep, where functions without tracepoints are followed; says why not where they are not. */
+void check_agrees_unswept(const struct watch *w, const char *when, int64_t slack);
+
+/* What the tracker says of one of its abilities, with the reason. */
+bool is_able(struct tracker *t, const char *ability, char reason[static 256]);

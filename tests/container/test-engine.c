@@ -32,6 +32,7 @@ static void check_follows(const struct tracker_options *options, void (*hold)(vo
         struct reading r;
 
         subject_step(&s);
+        settle(c);
         r = reading_of(t, group);
         assert_true(charged_of(&r) > N * 1000);
         held_bytes = charged_of(&r);
@@ -119,6 +120,7 @@ static void test_baseline(void **state) {
         unsigned group;
 
         subject_step(&s);
+        settle(c);
         before = kernel_counter(c);
         group = begin(t, c);
         subject_step(&s);
@@ -145,6 +147,7 @@ static void test_large_kmalloc(void **state) {
         struct reading r;
 
         subject_step(&s);
+        settle(c);
         r = reading_of(t, group);
         assert_true((r.pages_known ? r.pages : r.live[1][TYPE_PAGE]) >= 128 << 10);
         assert_true(r.largest_slab <= 8192 + 8);

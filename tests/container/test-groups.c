@@ -262,7 +262,7 @@ static void test_passed_descriptors(void **state) {
 /* Each object is booked once, in the innermost group; what both explain together is the outer memcg's growth. */
 static void test_nested(void **state) {
         struct watch outer = watch("outer");
-        struct cgroup *child = group_below(outer.c, "inner");
+        struct cgroup *child = group_below(outer.c, "inner"), *beside = group_below(outer.c, "beside");
         struct watch inner = {.t = outer.t, .c = child};
         struct subject in, out, later;
         struct reading r, before, whole;
@@ -270,7 +270,7 @@ static void test_nested(void **state) {
         inner.before = kernel_counter(child);
         inner.group = begin(inner.t, child);
         in = subject_new(child->path, hold_pipes, drop_held);
-        out = subject_new(outer.c->path, hold_sockets, drop_held);
+        out = subject_new(beside->path, hold_sockets, drop_held);
         subject_step(&in);
         subject_step(&out);
         r = check_agrees(&inner, "inner, held", SLACK);
@@ -301,6 +301,7 @@ static void test_nested(void **state) {
         subject_end(&later);
         inner.t->ops->end(inner.t, inner.group);
         cgroup_free(child);
+        cgroup_free(beside);
         watch_end(&outer);
 }
 

@@ -78,7 +78,7 @@ static struct measures take(void **state, struct tracker_row *rows, size_t n, co
 
         if (pages)
                 sample.pages = *pages;
-        assert_int_equal(measures_take(*state, &sample, &m, &missing), 0);
+        assert_int_equal(measures_take(*state, NULL, &sample, &m, &missing), 0);
         return m;
 }
 
@@ -324,13 +324,15 @@ static void test_unsampled(void **state) {
         assert_int_equal(tracker_counts_live(&unknown->counts), 32768);
         assert_int_equal(tracker_counts_live(&find(&m, "site_0")->counts), 0);
         assert_int_equal(find(&m, "site_0")->counts.freed_bytes, 8192);
+        assert_int_equal(find(&m, "site_0")->error_bytes, 32768); /* all of it may be its own */
         measures_done(&m);
 
         m = take(state, NULL, 0, &pages);
         measures_scale(&m);
         assert_int_equal(m.n, 1);
         assert_counts(&m.items[0].counts, &pages);
-        measures_scale(&m); /* once more changes nothing */
+        assert_int_equal(m.items[0].error_bytes, 0); /* so much is nobody's, for certain */
+        measures_scale(&m);                          /* once more changes nothing */
         assert_counts(&m.items[0].counts, &pages);
         measures_done(&m);
 }

@@ -201,7 +201,7 @@ static void many_at_once(void **state) {
                 assert_int_equal(profile_totals(inner[i], &totals), 0);
                 assert_int_equal(totals.live_bytes, 1010);
         }
-        print_message("totals of %d profiles: %.1f ms\n", MANY, (double)(now_us() - began) / 1000);
+        print_message("# totals of %d profiles: %.1f ms\n", MANY, (double)(now_us() - began) / 1000);
         profile_free(outer);
         assert_int_equal(b.sim->n_groups, MANY);
         for (int i = 0; i < MANY; i++) {
