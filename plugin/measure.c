@@ -151,10 +151,16 @@ static size_t name_rows(
         return missing;
 }
 
-/* Where every page was given its stack, their sum is what the rows say: backing pages of slabs have just been left out. */
+/*
+ * Where every page was given its stack, their sum is what the rows say: backing pages of slabs have just been left out. When
+ * some names found no room, the tracker's count has the rest, which goes to the row without a name.
+ */
 static void sum_counted_pages(struct measures *m) {
         struct tracker_counts sum = {};
         bool any = false;
+
+        if (lost_names(m->lost))
+                return;
 
         for (size_t i = 0; i < m->n; i++) {
                 if (!is_charged_page(&m->items[i]))

@@ -33,6 +33,10 @@ bool loss_is_own(enum loss l) {
         return l == LOSS_OBJECTS_FULL || l == LOSS_MISSED_FREES;
 }
 
+bool lost_names(const int64_t lost[static _LOSS_MAX]) {
+        return lost[LOSS_SITES_FULL] || lost[LOSS_STACKS_FULL] || lost[LOSS_STACK_ERRORS] || lost[LOSS_STACK_MIXED];
+}
+
 const char *site_type_to_string(enum site_type t) {
         return t < _TYPE_MAX ? type_names[t] : NULL;
 }

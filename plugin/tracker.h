@@ -41,6 +41,9 @@ const char *loss_name(enum loss l);
  * each group is told all since it began.
  */
 bool loss_is_own(enum loss l);
+
+/* Whether pages were counted that no row tells, because their names found no room. */
+bool lost_names(const int64_t lost[static _LOSS_MAX]);
 const char *site_type_to_string(enum site_type t);
 
 #define TRACKER_FRAMES_MAX 16
