@@ -169,6 +169,7 @@ int document_filter(json_t *summary, const struct filter *filter) {
         const json_t *sites = json_object_get(summary, "sites");
         _cleanup_(summary_freep) struct summary *s = NULL;
         _cleanup_(document_unrefp) json_t *made = NULL;
+        _cleanup_free_ char *text = NULL;
         int r;
 
         if (!json_is_array(sites))
@@ -178,8 +179,11 @@ int document_filter(json_t *summary, const struct filter *filter) {
                 r = summary_apply(s, filter);
         if (r < 0)
                 return r;
-        made = report_summary(s);
-        if (!made || json_object_set(summary, "sites", json_object_get(made, "sites")) < 0 ||
+        text = report_summary(s);
+        r = text ? document_parse(text, &made, NULL) : -ENOMEM;
+        if (r < 0)
+                return r;
+        if (json_object_set(summary, "sites", json_object_get(made, "sites")) < 0 ||
                 json_object_set(summary, "filter", json_object_get(made, "filter")) < 0)
                 return -ENOMEM;
         return 0;

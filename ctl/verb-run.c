@@ -209,6 +209,7 @@ static void settle(void) {
 
 static int summarize(struct run *run, json_t **ret, char **reterr) {
         _cleanup_(summary_freep) struct summary *summary = NULL;
+        _cleanup_free_ char *text = NULL;
         int r;
 
         settle();
@@ -220,8 +221,8 @@ static int summarize(struct run *run, json_t **ret, char **reterr) {
         r = profile_summary(run->profile, &run->options->filter, &summary, reterr);
         if (r < 0)
                 return r;
-        *ret = report_summary(summary);
-        return *ret ? 0 : -ENOMEM;
+        text = report_summary(summary);
+        return text ? document_parse(text, ret, reterr) : -ENOMEM;
 }
 
 static int write_output(struct run *run, const json_t *document, char **reterr) {

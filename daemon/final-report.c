@@ -28,13 +28,11 @@ static char *file_name(const struct final_report *f) {
 }
 
 int final_report_write(const struct final_report *f, const struct state_dir *d, char **ret_path, char **reterr) {
-        _cleanup_(json_decrefp) json_t *document = NULL;
         _cleanup_free_ char *text = NULL, *name = NULL;
 
         if (!f->summary)
                 return fail(reterr, -ENODATA, "The counters of %s could not be read at its end.", f->id);
-        document = report_final(f->summary, &f->end);
-        text = document ? report_text(document) : NULL;
+        text = report_final(f->summary, &f->end);
         name = file_name(f);
         if (!text || !name)
                 return fail(reterr, -ENOMEM, "No memory for the report of %s.", f->id);

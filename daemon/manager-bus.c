@@ -222,8 +222,10 @@ static int method_list_profiles(sd_bus_message *m, void *userdata, sd_bus_error 
         if (r < 0)
                 return r;
         r = sd_bus_message_new_method_return(m, &reply);
+        engine_hold(manager_engine(userdata), true);
         if (r >= 0)
                 r = append_profiles(reply, manager_registry(userdata));
+        engine_hold(manager_engine(userdata), false);
         return r < 0 ? r : sd_bus_send(NULL, reply, NULL);
 }
 

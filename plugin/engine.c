@@ -115,6 +115,10 @@ void engine_clean(struct engine *e) {
         e->tracker->ops->clean(e->tracker);
 }
 
+void engine_hold(struct engine *e, bool on) {
+        tracker_hold(e->tracker, on);
+}
+
 int64_t engine_sweep(struct engine *e) {
         int64_t now = now_us();
         struct tracker_sweep done;

@@ -30,6 +30,8 @@ const struct tracker_options *engine_options(const struct engine *e);
 const char *engine_backend(const struct engine *e);
 void engine_clean(struct engine *e); /* for idle moments; see tracker_ops.clean */
 
+void engine_hold(struct engine *e, bool on); /* around the reading of many profiles; see tracker_ops.hold */
+
 /*
  * Has tracked objects checked on the objects themselves, at most once in two seconds however often this is called; never again
  * when the tracker cannot. Returns how long it took in microseconds; 0: nothing was done.

@@ -104,11 +104,12 @@ static struct measure *nameless(struct measures *m) {
 /* ---- taking ------------------------------------------------------------------------------------------------------------ */
 
 /* A row that names its function itself has no address to look up. */
-static void resolve(const struct symbols *symbols, const struct tracker_row *row, struct site *ret) {
+static void resolve(
+        const struct symbols *symbols, struct site_memory *memory, const struct tracker_row *row, struct site *ret) {
         if (row->function)
                 *ret = (struct site){.symbol = {.name = row->function, .module = ""}};
         else
-                site_resolve(symbols, row->frames, row->n_frames, ret);
+                site_resolve(symbols, memory, row->frames, row->n_frames, ret);
 }
 
 /* Pages of vmalloc that are billed come one by one; the others come in bulk, without an event, and would be half a figure. */
@@ -118,14 +119,15 @@ static enum site_type type_of(const struct tracker_row *row, const struct site *
 
 /* Resolves rows to measures; slab backing pages are left out, their objects are counted. Returns how many names were missing.
  */
-static size_t name_rows(const struct symbols *symbols, const struct tracker_sample *sample, struct measures *m) {
+static size_t name_rows(
+        const struct symbols *symbols, struct site_memory *memory, const struct tracker_sample *sample, struct measures *m) {
         size_t missing = 0;
 
         for (size_t i = 0; i < sample->n_rows; i++) {
                 const struct tracker_row *row = &sample->rows[i];
                 struct site site;
 
-                resolve(symbols, row, &site);
+                resolve(symbols, memory, row, &site);
                 if (site.slab_backing && (row->type == TYPE_PAGE || row->type == TYPE_USER))
                         continue;
                 if (!site.symbol.name && row->n_frames > 0)
@@ -149,10 +151,16 @@ static size_t name_rows(const struct symbols *symbols, const struct tracker_samp
         return missing;
 }
 
-/* Where every page was given its stack, their sum is what the rows say: backing pages of slabs have just been left out. */
+/*
+ * Where every page was given its stack, their sum is what the rows say: backing pages of slabs have just been left out. When
+ * some names found no room, the tracker's count has the rest, which goes to the row without a name.
+ */
 static void sum_counted_pages(struct measures *m) {
         struct tracker_counts sum = {};
         bool any = false;
+
+        if (lost_names(m->lost))
+                return;
 
         for (size_t i = 0; i < m->n; i++) {
                 if (!is_charged_page(&m->items[i]))
@@ -166,8 +174,8 @@ static void sum_counted_pages(struct measures *m) {
                 m->pages = sum;
 }
 
-int measures_take(
-        const struct symbols *symbols, const struct tracker_sample *sample, struct measures *ret, size_t *ret_missing) {
+int measures_take(const struct symbols *symbols, struct site_memory *memory, const struct tracker_sample *sample,
+        struct measures *ret, size_t *ret_missing) {
         struct measures m = {
                 .items = calloc(sample->n_rows + 1, sizeof(struct measure)),
                 .irq_bytes = sample->irq_bytes,
@@ -183,7 +191,7 @@ int measures_take(
         if (!m.items)
                 return -ENOMEM;
         memcpy(m.lost, sample->lost, sizeof(m.lost));
-        *ret_missing = name_rows(symbols, sample, &m);
+        *ret_missing = name_rows(symbols, memory, sample, &m);
         sum_counted_pages(&m);
         *ret = m;
         return 0;

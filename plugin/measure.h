@@ -38,9 +38,9 @@ struct measures {
         int64_t lost[_LOSS_MAX];
 };
 
-/* Names the rows of a sample. ret_missing: how many addresses no symbol holds. -ENOMEM. */
-int measures_take(
-        const struct symbols *symbols, const struct tracker_sample *sample, struct measures *ret, size_t *ret_missing);
+/* Names the rows of a sample. memory: of the symbols, or NULL; ret_missing: how many addresses no symbol holds. -ENOMEM. */
+int measures_take(const struct symbols *symbols, struct site_memory *memory, const struct tracker_sample *sample,
+        struct measures *ret, size_t *ret_missing);
 void measures_done(struct measures *m);
 
 /* Adds another group's measures, taken with the same symbols. `into` may be all zero. -ENOMEM: `into` is as it was. */

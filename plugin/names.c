@@ -1,21 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * See names.h. The memory of answers is a table of fixed size in which a newer stack takes an older one's place. It holds
- * hashes of 62 bits and not the stacks: among the 16 thousand different stacks that a tracker keeps, two that would be taken
- * for each other have a chance of one in 10^10.
- */
+/* See names.h. */
 #include <time.h>
 
 #include "names.h"
 
 #define RELOAD_INTERVAL_US (10 * 1000000)
-#define ANSWERS (1u << 15)
 
 struct names {
         struct symbols *symbols; /* NULL: not readable */
         char *kallsyms;
         int64_t loaded_us;
-        uint64_t answers[ANSWERS]; /* hash of the stack, its lowest bits being the answer; 0: empty */
+        struct site_memory memory;
 };
 
 static int64_t now_us(void) {
@@ -33,7 +28,7 @@ static void load(struct names *n) {
                 return;
         symbols_free(n->symbols);
         n->symbols = s;
-        memset(n->answers, 0, sizeof(n->answers));
+        memset(&n->memory, 0, sizeof(n->memory));
 }
 
 int names_new(const char *kallsyms, struct names **ret) {
@@ -63,13 +58,13 @@ int names_measure(struct names *n, const struct tracker_sample *sample, struct m
         size_t missing;
         int r;
 
-        r = measures_take(n->symbols, sample, &m, &missing);
+        r = measures_take(n->symbols, &n->memory, sample, &m, &missing);
         if (r < 0)
                 return r;
         if (missing > 0 && now_us() - n->loaded_us > RELOAD_INTERVAL_US) {
                 measures_done(&m);
                 load(n);
-                r = measures_take(n->symbols, sample, &m, &missing);
+                r = measures_take(n->symbols, &n->memory, sample, &m, &missing);
                 if (r < 0)
                         return r;
         }
@@ -77,37 +72,15 @@ int names_measure(struct names *n, const struct tracker_sample *sample, struct m
         return 0;
 }
 
-/* Each frame is mixed in by a multiplication and a shift, as splitmix64 does. */
-static uint64_t hash_stack(const struct tracker_row *row) {
-        uint64_t h = row->n_frames;
-
-        for (unsigned i = 0; i < row->n_frames; i++) {
-                h = (h ^ row->frames[i]) * UINT64_C(0xbf58476d1ce4e5b9);
-                h ^= h >> 29;
-        }
-        h *= UINT64_C(0x94d049bb133111eb);
-        return h ^ h >> 32;
-}
-
-static enum page_use find_use(const struct names *n, const struct tracker_row *row) {
-        struct site site;
-
-        site_resolve(n->symbols, row->frames, row->n_frames, &site);
-        if (site.slab_backing)
-                return PAGE_USE_SLAB;
-        return site.vmalloc ? PAGE_USE_VMALLOC : PAGE_USE_OTHER;
-}
-
 enum page_use names_page_use(struct names *n, const struct tracker_row *row) {
-        uint64_t hash, *answer;
+        struct site_verdict v;
 
         if ((row->type != TYPE_PAGE && row->type != TYPE_USER) || row->n_frames < 2)
                 return PAGE_USE_OTHER;
-        hash = hash_stack(row) | 3;
-        answer = &n->answers[(hash >> 2) % ANSWERS];
-        if (!*answer || (*answer | 3) != hash)
-                *answer = (hash & ~UINT64_C(3)) | find_use(n, row);
-        return *answer & 3;
+        v = site_judge(n->symbols, &n->memory, row->frames, row->n_frames);
+        if (v.slab_backing)
+                return PAGE_USE_SLAB;
+        return v.vmalloc ? PAGE_USE_VMALLOC : PAGE_USE_OTHER;
 }
 
 struct wrappers {

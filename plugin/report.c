@@ -6,9 +6,11 @@
 #include <time.h>
 
 #include "report.h"
+#include "text-json.h"
 #include "text.h"
 
 #define STRING_MAX 1024
+#define WRITING (JSON_COMPACT | JSON_REAL_PRECISION(6)) /* also what text-json.c writes */
 
 static json_t *string_or_null(const char *s) {
         _cleanup_free_ char *escaped = s ? text_escape(s, strlen(s), STRING_MAX) : NULL;
@@ -187,73 +189,89 @@ static json_t *reconcile_json(const struct summary *s) {
                 growth_json(s, MEMCG_SOCK), "zswap", growth_json(s, MEMCG_ZSWAP), "by_counter", by_counter_json(s));
 }
 
-static json_t *gfp_json(const struct gfp_set *flags) {
-        struct gfp_names names;
-        json_t *a;
+/* ---- rows: there are thousands, so they are written as text at once ---------------------------------------------------- */
 
-        if (gfp_empty(flags))
-                return json_null();
-        a = json_array();
+static void write_string(struct text_json *j, const char *name, const char *value) {
+        text_json_string(j, name, value, STRING_MAX);
+}
+
+static void write_known(struct text_json *j, const char *name, bool known, int64_t value) {
+        if (known)
+                text_json_integer(j, name, value);
+        else
+                text_json_null(j, name);
+}
+
+static void write_gfp(struct text_json *j, const struct gfp_set *flags) {
+        struct gfp_names names;
+
+        if (gfp_empty(flags)) {
+                text_json_null(j, "gfp_flags");
+                return;
+        }
         gfp_names(flags, &names);
+        text_json_open(j, "gfp_flags", '[');
         for (size_t i = 0; i < names.n; i++)
-                json_array_append_new(a, json_string(names.names[i]));
-        return a;
+                write_string(j, NULL, names.names[i]);
+        text_json_close(j, ']');
 }
 
 /* What rows and their parts by node have in common. */
-static void set_figures(json_t *o, const struct figures *f, bool live_known) {
+static void write_figures(struct text_json *j, const struct figures *f, bool live_known) {
         const struct tracker_counts *c = &f->counts;
 
-        set(o, "bytes", integer_or_null(live_known, figures_live_bytes(f)));
-        set(o, "calls", integer_or_null(live_known, figures_live_calls(f)));
-        set_integer(o, "allocated_bytes", c->allocated_bytes);
-        set_integer(o, "allocated_calls", c->allocated_calls);
-        set_integer(o, "freed_bytes", c->freed_bytes);
-        set_integer(o, "freed_calls", c->freed_calls);
-        set_integer(o, "written_off_bytes", c->written_off_bytes);
-        set_integer(o, "written_off_calls", c->written_off_calls);
-        set_integer(o, "untracked_bytes", c->untracked_bytes);
-        set_integer(o, "untracked_calls", c->untracked_calls);
-        set_integer(o, "blind_bytes", f->blind_bytes);
-        set_integer(o, "blind_allocated_bytes", f->blind_allocated_bytes);
+        write_known(j, "bytes", live_known, figures_live_bytes(f));
+        write_known(j, "calls", live_known, figures_live_calls(f));
+        text_json_integer(j, "allocated_bytes", c->allocated_bytes);
+        text_json_integer(j, "allocated_calls", c->allocated_calls);
+        text_json_integer(j, "freed_bytes", c->freed_bytes);
+        text_json_integer(j, "freed_calls", c->freed_calls);
+        text_json_integer(j, "written_off_bytes", c->written_off_bytes);
+        text_json_integer(j, "written_off_calls", c->written_off_calls);
+        text_json_integer(j, "untracked_bytes", c->untracked_bytes);
+        text_json_integer(j, "untracked_calls", c->untracked_calls);
+        text_json_integer(j, "blind_bytes", f->blind_bytes);
+        text_json_integer(j, "blind_allocated_bytes", f->blind_allocated_bytes);
 }
 
-static json_t *nodes_json(const struct row *r) {
-        json_t *a = json_array();
-
+static void write_nodes(struct text_json *j, const struct row *r) {
+        text_json_open(j, "nodes", '[');
         for (size_t i = 0; i < r->n_parts; i++) {
                 const struct row_part *part = &r->parts[i];
-                json_t *o = json_pack("{s:o}", "node", integer_or_null(part->node >= 0, part->node));
 
-                set_figures(o, &part->figures, r->live_known);
-                set(o, "error_bytes", integer_or_null(r->estimated && r->live_known, part->figures.error_bytes));
-                json_array_append_new(a, o);
+                text_json_open(j, NULL, '{');
+                write_known(j, "node", part->node >= 0, part->node);
+                write_figures(j, &part->figures, r->live_known);
+                write_known(j, "error_bytes", r->estimated && r->live_known, part->figures.error_bytes);
+                text_json_close(j, '}');
         }
-        return a;
+        text_json_close(j, ']');
 }
 
-static json_t *row_json(const struct row *r) {
-        json_t *o = json_object();
-
-        set(o, "key", string_or_null(r->key));
-        set(o, "file", json_null()); /* files and lines take alloc tags */
-        set(o, "line", json_null());
-        set(o, "function", string_or_null(r->function));
-        set(o, "offset", integer_or_null(r->has_offset, r->offset));
-        set(o, "module", string_or_null(r->module));
-        set(o, "category", json_null());
-        set(o, "type", string_or_null(site_type_to_string(r->type)));
-        set(o, "charged", json_boolean(r->charged));
-        set_figures(o, &r->figures, r->live_known);
-        set(o, "gfp_flags", gfp_json(&r->gfp));
-        set(o, "accurate", json_boolean(r->accurate));
-        set(o, "estimated", json_boolean(r->estimated));
-        set(o, "error_bytes", integer_or_null(r->estimated && r->live_known, r->figures.error_bytes));
-        set(o, "blind", json_boolean(!r->live_known));
+static void write_row(struct text_json *j, const struct row *r) {
+        text_json_open(j, NULL, '{');
+        write_string(j, "key", r->key);
+        text_json_null(j, "file"); /* files and lines take alloc tags */
+        text_json_null(j, "line");
+        write_string(j, "function", r->function);
+        write_known(j, "offset", r->has_offset, r->offset);
+        write_string(j, "module", r->module);
+        text_json_null(j, "category");
+        write_string(j, "type", site_type_to_string(r->type));
+        text_json_boolean(j, "charged", r->charged);
+        write_figures(j, &r->figures, r->live_known);
+        write_gfp(j, &r->gfp);
+        text_json_boolean(j, "accurate", r->accurate);
+        text_json_boolean(j, "estimated", r->estimated);
+        write_known(j, "error_bytes", r->estimated && r->live_known, r->figures.error_bytes);
+        text_json_boolean(j, "blind", !r->live_known);
         if (r->n_parts > 0)
-                set(o, "nodes", nodes_json(r));
-        return o;
+                write_nodes(j, r);
+        text_json_close(j, '}');
 }
+
+/* ---- summary --------------------------------------------------------------------------------------------------------------
+ */
 
 static void set_times(json_t *o, const struct summary *s) {
         set(o, "started_us", json_integer(s->started_us));
@@ -266,9 +284,9 @@ static json_t *baseline_json(const struct summary *s) {
                 counters_json(&s->baseline));
 }
 
-json_t *report_summary(const struct summary *s) {
+/* All but the sites. */
+static json_t *summary_head(const struct summary *s) {
         json_t *o = document("memcgprof.summary", s->backend, false);
-        json_t *sites = json_array();
 
         set(o, "profile", profile_json(s));
         set_times(o, s);
@@ -281,16 +299,46 @@ json_t *report_summary(const struct summary *s) {
         set(o, "swept_at_us", integer_or_null(s->swept_at_us != 0, s->swept_at_us));
         set(o, "sweep_us", integer_or_null(s->sweep_us != 0, s->sweep_us));
         set(o, "total_sites", json_integer((json_int_t)s->total_sites));
-        for (size_t i = 0; i < s->n_rows; i++)
-                json_array_append_new(sites, row_json(&s->rows[i]));
-        set(o, "sites", sites);
         return o;
+}
+
+/* Writes an object but for its end, so that members can follow. Takes `head`. */
+static int write_head(struct text_json *j, json_t *head) {
+        _cleanup_free_ char *text = head ? json_dumps(head, WRITING) : NULL;
+
+        json_decref(head);
+        if (!text)
+                return -ENOMEM;
+        text_json_raw(j, text, strlen(text) - 1);
+        return 0;
+}
+
+static int write_summary(struct text_json *j, const struct summary *s) {
+        int r = write_head(j, summary_head(s));
+
+        if (r < 0)
+                return r;
+        text_json_open(j, "sites", '[');
+        for (size_t i = 0; i < s->n_rows; i++)
+                write_row(j, &s->rows[i]);
+        text_json_close(j, ']');
+        text_json_close(j, '}');
+        return 0;
+}
+
+char *report_summary(const struct summary *s) {
+        _cleanup_(text_json_done) struct text_json j = {};
+
+        if (write_summary(&j, s) < 0)
+                return NULL;
+        text_json_raw(&j, "\n", 1);
+        return text_json_take(&j);
 }
 
 /* ---- the others -----------------------------------------------------------------------------------------------------------
  */
 
-json_t *report_final(const struct summary *s, const struct report_end *end) {
+static json_t *final_head(const struct summary *s, const struct report_end *end) {
         json_t *o = document("memcgprof.report", s->backend, false);
 
         set(o, "profile", profile_json(s));
@@ -306,8 +354,19 @@ json_t *report_final(const struct summary *s, const struct report_end *end) {
                 json_pack("{s:o, s:o}", "charged_bytes", integer_or_null(s->live_known, s->charged.kernel_bytes),
                         "uncharged_bytes", integer_or_null(s->live_known, s->uncharged.kernel_bytes)));
         set(o, "snapshots", json_array());
-        set(o, "summary", report_summary(s));
         return o;
+}
+
+char *report_final(const struct summary *s, const struct report_end *end) {
+        _cleanup_(text_json_done) struct text_json j = {};
+
+        if (write_head(&j, final_head(s, end)) < 0)
+                return NULL;
+        text_json_raw(&j, ",\"summary\":", strlen(",\"summary\":"));
+        if (write_summary(&j, s) < 0)
+                return NULL;
+        text_json_raw(&j, "}\n", 2);
+        return text_json_take(&j);
 }
 
 static json_t *item_json(const char *name, bool available, const char *reason) {
@@ -371,4 +430,10 @@ json_t *report_list(const char *backend, const struct report_list_entry *entries
                 json_array_append_new(profiles, entry_json(&entries[i]));
         set(o, "profiles", profiles);
         return o;
+}
+
+char *report_text(const json_t *document_) {
+        _cleanup_free_ char *text = json_dumps(document_, WRITING);
+
+        return text ? format("%s\n", text) : NULL;
 }

@@ -10,8 +10,8 @@
 #include "kernel.h"
 #include "summary.h"
 
-/* Each returns a new reference, or NULL on ENOMEM. */
-json_t *report_summary(const struct summary *s); /* memcgprof.summary */
+/* Each returns a new text, one line with a newline at its end, or a new reference; NULL on ENOMEM. */
+char *report_summary(const struct summary *s); /* memcgprof.summary */
 
 /*
  * memcgprof.support: the machine's items, then what the tracker can do, and what it takes in kernel memory with these options.
@@ -27,7 +27,7 @@ struct report_end {
         int64_t oom_kills; /* -1: not known */
 };
 
-json_t *report_final(const struct summary *s, const struct report_end *end); /* memcgprof.report */
+char *report_final(const struct summary *s, const struct report_end *end); /* memcgprof.report */
 
 struct report_list_entry {
         const char *object; /* D-Bus object path */

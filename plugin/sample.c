@@ -195,6 +195,7 @@ struct pages {
         int64_t vmalloc_counted, vmalloc_sampled;
         bool stacks;                  /* told apart by them */
         bool any, estimated;          /* rows but that of kernel stacks */
+        bool nameless;                /* some have no row */
         struct tracker_counts counts; /* of all rows */
 };
 
@@ -213,7 +214,7 @@ static void add_page(struct pages *p, enum page_use use, const struct tracker_ro
 /* What sampled rows stand for is counted by the tracker, all in one, and each of them has its share; as measures_scale() does.
  */
 static void add_pages(struct sample_sum *sum, const struct pages *p, const struct tracker_counts *exact) {
-        const struct tracker_counts *counts = p->any && !p->estimated ? &p->counts : exact;
+        const struct tracker_counts *counts = p->any && !p->estimated && !p->nameless ? &p->counts : exact;
         int64_t vmalloc = p->vmalloc_counted;
 
         add_counts(sum, true, counts);
@@ -230,7 +231,7 @@ static bool is_counted(const struct tracker_row *row, enum page_use use) {
 }
 
 static void add_rows_to_sum(struct sample_sum *sum, struct names *names, const struct tracker_sample *sample) {
-        struct pages pages = {};
+        struct pages pages = {.nameless = lost_names(sample->lost)};
         bool live_known = true;
 
         for (size_t i = 0; i < sample->n_rows; i++) {

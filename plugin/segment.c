@@ -514,13 +514,23 @@ static int add_own(const struct scope *s, struct sample_adder *adder) {
         return r;
 }
 
+/* Reads all segments of a scope, with what they share read once. */
+static int read_parts(const struct scope *s, struct sample_adder *adder, int64_t *ret_older) {
+        int r;
+
+        tracker_hold(s->all->tracker, true);
+        r = sum_older(s, ret_older);
+        if (r >= 0)
+                r = add_own(s, adder);
+        tracker_hold(s->all->tracker, false);
+        return r;
+}
+
 int scope_read(struct scope *s, struct tracker_sample *ret) {
         _cleanup_(sample_adder_done) struct sample_adder adder = {};
         int64_t older;
-        int r = sum_older(s, &older);
+        int r = read_parts(s, &adder, &older);
 
-        if (r >= 0)
-                r = add_own(s, &adder);
         if (r < 0)
                 return r;
         adder.sample.freed_unmatched_bytes += older;
@@ -534,10 +544,8 @@ int scope_sum(struct scope *s, struct sample_sum *ret) {
         _cleanup_(sample_adder_done) struct sample_adder adder = {.any_node = true};
         struct sample_sum sum = {};
         int64_t older;
-        int r = sum_older(s, &older);
+        int r = read_parts(s, &adder, &older);
 
-        if (r >= 0)
-                r = add_own(s, &adder);
         if (r < 0)
                 return r;
         sample_sum_add(&sum, s->all->names, &adder.sample);

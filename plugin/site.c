@@ -131,8 +131,8 @@ static bool find_call(const struct symbols *symbols, uint64_t address, struct sy
         return true;
 }
 
-void site_resolve(const struct symbols *symbols, const uint64_t *frames, unsigned n, struct site *ret) {
-        struct site site = {.symbol.module = ""};
+static struct site_verdict judge(const struct symbols *symbols, const uint64_t *frames, unsigned n) {
+        struct site_verdict v = {};
         bool named = false, page_side = true;
 
         for (unsigned i = 0; i < n; i++) {
@@ -143,17 +143,65 @@ void site_resolve(const struct symbols *symbols, const uint64_t *frames, unsigne
                                 break;
                         continue;
                 }
-                if (among(symbol.name, slab_makers, ELEMENTS(slab_makers)))
-                        site.slab_backing = n > 1;
+                if (n > 1 && among(symbol.name, slab_makers, ELEMENTS(slab_makers)))
+                        v.slab_backing = true;
                 if (named)
                         continue;
                 /* only what asked the page allocator itself: vmalloc also maps, for which page tables are made */
                 if (page_side && among(symbol.name, vmalloc_makers, ELEMENTS(vmalloc_makers)))
-                        site.vmalloc = true;
+                        v.vmalloc = true;
+                v.named = i + 1;
+                if (v.named == n)
+                        break;
                 page_side = page_side && is_page_side(symbol.name);
-                site.symbol = symbol;
                 named = !site_is_wrapper(symbol.name);
         }
+        return v;
+}
+
+/* Each frame is mixed in by a multiplication and a shift, as splitmix64 does. */
+static uint64_t hash_frames(const uint64_t *frames, unsigned n) {
+        uint64_t h = n;
+
+        for (unsigned i = 0; i < n; i++) {
+                h = (h ^ frames[i]) * UINT64_C(0xbf58476d1ce4e5b9);
+                h ^= h >> 29;
+        }
+        h *= UINT64_C(0x94d049bb133111eb);
+        return h ^ h >> 32;
+}
+
+/* An answer is a hash of which the lowest bits are the verdict. */
+#define VERDICT_BITS 7
+#define VERDICT_MASK ((UINT64_C(1) << VERDICT_BITS) - 1)
+
+static uint64_t pack(struct site_verdict v) {
+        return (uint64_t)v.named << 2 | (uint64_t)v.slab_backing << 1 | v.vmalloc;
+}
+
+static struct site_verdict unpack(uint64_t answer) {
+        return (struct site_verdict){.named = (answer & VERDICT_MASK) >> 2, .slab_backing = answer & 2, .vmalloc = answer & 1};
+}
+
+struct site_verdict site_judge(const struct symbols *symbols, struct site_memory *memory, const uint64_t *frames, unsigned n) {
+        uint64_t hash, *answer;
+
+        if (!memory || n < 2 || n > VERDICT_MASK >> 2) /* one frame is judged as fast as remembered */
+                return judge(symbols, frames, n);
+        hash = hash_frames(frames, n) | VERDICT_MASK;
+        answer = &memory->answers[(hash >> VERDICT_BITS) % ELEMENTS(memory->answers)];
+        if (!*answer || (*answer | VERDICT_MASK) != hash)
+                *answer = (hash & ~VERDICT_MASK) | pack(judge(symbols, frames, n));
+        return unpack(*answer);
+}
+
+void site_resolve(
+        const struct symbols *symbols, struct site_memory *memory, const uint64_t *frames, unsigned n, struct site *ret) {
+        struct site_verdict v = site_judge(symbols, memory, frames, n);
+        struct site site = {.symbol.module = "", .slab_backing = v.slab_backing, .vmalloc = v.vmalloc};
+
+        if (v.named > 0)
+                (void)find_call(symbols, frames[v.named - 1], &site.symbol);
         *ret = site;
 }
 

@@ -322,7 +322,6 @@ static void size_tables(struct tracker_bpf *t) {
         bpf_map__set_max_entries(t->skel->maps.rare, tables->n_slots);
         bpf_map__set_max_entries(t->skel->maps.groups, tables->n_groups);
         bpf_map__set_max_entries(t->skel->maps.group_counts, tables->n_groups * tables->n_cpus);
-        bpf_map__set_max_entries(t->skel->maps.cpus, tables->n_cpus);
 }
 
 static bool is_wanted(const struct tracker_bpf *t, const struct hook *hook) {

@@ -286,7 +286,7 @@ static void tracker_bpf_clean(struct tracker *base) {
         /* Programs that still took somebody for a member of a group that ended are through after one grace period. */
         grace_period();
         wipe_spill(t, dirty);
-        tables_wipe(&t->tables, dirty);
+        tables_wipe(&t->tables, dirty, grace_period);
         for (unsigned group = 1; group < t->tables.n_groups; group++)
                 if (dirty[group])
                         t->groups[group].state = GROUP_FREE;
@@ -310,7 +310,6 @@ static unsigned find_free(const struct tracker_bpf *t) {
 /* A number for a new group, cleaned; -ENOSPC with a sentence. */
 static int take_group(struct tracker_bpf *t, unsigned *ret, char **reterr) {
         unsigned group = find_free(t);
-        u32 used;
         int r;
 
         if (group == t->tables.n_groups) {
@@ -319,11 +318,12 @@ static int take_group(struct tracker_bpf *t, unsigned *ret, char **reterr) {
         }
         if (group == t->tables.n_groups)
                 return fail(reterr, -ENOSPC, "All %u groups of the tables are taken.", t->tables.n_groups - 1);
-        r = tables_used(&t->tables, &used);
+        r = tables_list(&t->tables);
         if (r < 0)
                 return r;
-        if (t->n_active > 0 && used > t->tables.n_sites - t->tables.n_sites / ROOM_LEFT)
-                return fail(reterr, -ENOSPC, "The table of sites is full: %u of %u are in use.", used, t->tables.n_sites);
+        if (t->n_active > 0 && tables_used(&t->tables) > t->tables.n_sites - t->tables.n_sites / ROOM_LEFT)
+                return fail(reterr, -ENOSPC, "The table of sites is full: %u of %u are in use.", tables_used(&t->tables),
+                        t->tables.n_sites);
         *ret = group;
         return 0;
 }
@@ -463,28 +463,55 @@ static int tracker_bpf_fold(struct tracker *base, unsigned from, unsigned to) {
 static void read_states(const struct tracker_bpf *t, unsigned group, struct tracker_sample *s) {
         static const enum memcg_counter told[] = {MEMCG_KERNEL, MEMCG_SOCK, MEMCG_VMALLOC, MEMCG_ANON, MEMCG_FILE, MEMCG_SHMEM,
                 MEMCG_PAGETABLES, MEMCG_KERNEL_STACK};
-        bool complete =
-                t->has_states && !t->options.count_only && tracker_bpf_misses(t, ON_STATE) == t->groups[group].state_misses;
+        bool complete = t->has_states && !t->options.count_only && t->shared.state_misses == t->groups[group].state_misses;
 
         s->states.at_us = now_us(CLOCK_REALTIME);
         for (size_t i = 0; i < ELEMENTS(told); i++)
                 s->states.known |= complete ? 1u << told[i] : 0;
 }
 
+static void tracker_bpf_hold(struct tracker *base, bool on) {
+        struct shared *shared = &of(base)->shared;
+
+        if (shared->holds == 0)
+                shared->known = false;
+        if (on)
+                shared->holds++;
+        else
+                shared->holds--;
+}
+
+/* Losses are a system call a program: read after the rows, so that what is missing in those is told. */
+static int read_group(struct tracker_bpf *t, unsigned group, struct tracker_sample *ret) {
+        struct shared *shared = &t->shared;
+        bool known = shared->known && shared->holds > 0;
+        int r = known ? 0 : tables_list(&t->tables);
+
+        if (r >= 0)
+                r = tables_read(&t->tables, group, ret);
+        if (r < 0 || known)
+                return r;
+        read_losses(t, shared->lost);
+        shared->state_misses = tracker_bpf_misses(t, ON_STATE);
+        shared->known = true;
+        return 0;
+}
+
 static int tracker_bpf_read(struct tracker *base, unsigned group, struct tracker_sample *ret) {
         struct tracker_bpf *t = of(base);
         struct tracker_sample sample = {};
-        int64_t lost[_LOSS_MAX];
         int r;
 
         (void)trust_owners(t);
-        r = tables_read(&t->tables, group, &sample);
+        r = read_group(t, group, &sample);
         if (r < 0)
                 return r;
         read_states(t, group, &sample);
-        read_losses(t, lost);
         for (size_t i = 0; i < _LOSS_MAX; i++)
-                sample.lost[i] += lost[i] - t->groups[group].lost[i];
+                sample.lost[i] += t->shared.lost[i] - t->groups[group].lost[i];
+        /* what the second program caught may have been served by the first before another interrupt came */
+        if (sample.lost[LOSS_RECURSION] < 0)
+                sample.lost[LOSS_RECURSION] = 0;
         sample.charges_verified = (int64_t)t->skel->bss->charges_verified - t->groups[group].verified;
         sample.charges_mismatched = sample.lost[LOSS_CHARGES];
         sample.swept_at_us = t->swept_at_us;
@@ -575,6 +602,7 @@ static const struct tracker_ops tracker_bpf_ops = {
         .set_wrappers = tracker_bpf_set_wrappers,
         .end = tracker_bpf_end,
         .read = tracker_bpf_read,
+        .hold = tracker_bpf_hold,
         .sweep = tracker_bpf_sweep,
         .clean = tracker_bpf_clean,
         .footprint = tracker_bpf_footprint,

@@ -21,6 +21,14 @@ struct group {
         int64_t carried[_MEMCG_MAX]; /* states of groups that were folded into it */
 };
 
+/* What readings of all groups share; see tracker_ops.hold. */
+struct shared {
+        unsigned holds;
+        bool known; /* since the first of them */
+        int64_t lost[_LOSS_MAX];
+        uint64_t state_misses;
+};
+
 #define HOLES_MAX 8 /* functions that are followed because no tracepoint tells of them */
 
 enum { ABILITY_OBJECT_CHECK, ABILITY_LATE_CHARGES, ABILITY_HOLES, ABILITY_STATES, ABILITY_NODES, _ABILITIES };
@@ -38,6 +46,7 @@ struct tracker_bpf {
         bool has_states, has_stack_areas, has_holes;
         char hole_sections[HOLES_MAX][64];
         int64_t swept_at_us;
+        struct shared shared;
         struct tracker_ability abilities[_ABILITIES];
         char reasons[_ABILITIES][160];
 };

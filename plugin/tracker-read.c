@@ -62,7 +62,7 @@ static size_t used_slots(const struct tables *t, u32 *slots, u32 *groups) {
 }
 
 /* A counting sort of all used slots by group. */
-static int list_slots(struct tables *t) {
+int tables_list(struct tables *t) {
         u64 made = __atomic_load_n(t->sites_made, __ATOMIC_ACQUIRE) + 1;
         _cleanup_free_ u32 *slots = NULL, *groups = NULL;
         size_t n;
@@ -87,12 +87,8 @@ static int list_slots(struct tables *t) {
         return 0;
 }
 
-int tables_used(struct tables *t, u32 *ret) {
-        int r = list_slots(t);
-
-        if (r >= 0)
-                *ret = t->list_start[t->n_groups];
-        return r;
+u32 tables_used(const struct tables *t) {
+        return t->list_start[t->n_groups];
 }
 
 /* ---- rows -----------------------------------------------------------------------------------------------------------------
@@ -359,13 +355,10 @@ static void read_group_counts(const struct tables *t, unsigned group, struct tra
         }
 }
 
-int tables_read(struct tables *t, unsigned group, struct tracker_sample *ret) {
+int tables_read(const struct tables *t, unsigned group, struct tracker_sample *ret) {
         _cleanup_(tracker_sample_done) struct tracker_sample sample = {};
-        int r;
+        int r = read_rows(t, group, &sample);
 
-        r = list_slots(t);
-        if (r >= 0)
-                r = read_rows(t, group, &sample);
         if (r < 0)
                 return r;
         read_group_counts(t, group, &sample);

@@ -35,17 +35,23 @@ struct tables {
 
 void tables_done(struct tables *t); /* the lists only: mappings belong to who made them */
 
-/* How many slots of the site table are in use. -ENOMEM. */
-int tables_used(struct tables *t, u32 *ret);
+/* Brings the lists up to date. Only what they know is read. -ENOMEM. */
+int tables_list(struct tables *t);
 
-/* Rows and counts of a group; states, losses and times are left to the caller. -ENOMEM. */
-int tables_read(struct tables *t, unsigned group, struct tracker_sample *ret);
+/* How many slots of the site table are in use, after tables_list(). */
+u32 tables_used(const struct tables *t);
+
+/* Rows and counts of a group, after tables_list(); states, losses and times are left to the caller. -ENOMEM. */
+int tables_read(const struct tables *t, unsigned group, struct tracker_sample *ret);
 
 /* The group that a slot belongs to; MP_LIMBO for a slot that is not in use. */
 unsigned tables_group_of_slot(const struct tables *t, u32 slot);
 
-/* Takes the objects, slots and counters of all groups with dirty[group] out. After a grace period only. */
-void tables_wipe(struct tables *t, const bool *dirty);
+/*
+ * Takes the objects, slots and counters of all groups with dirty[group] out. After a grace period only, and with another one
+ * between objects and slots.
+ */
+void tables_wipe(struct tables *t, const bool *dirty, void (*grace)(void));
 
 /* Gives the places of stacks back that no site names, when the table is more than half full. Calls `grace` between looks. */
 void tables_retire_stacks(struct tables *t, void (*grace)(void));

@@ -63,8 +63,9 @@ static void wipe_slots(struct tables *t, const bool *dirty) {
  * A site that goes may leave a gap before another of the same hash: that one is then made a second time, and added up when
  * read.
  */
-void tables_wipe(struct tables *t, const bool *dirty) {
+void tables_wipe(struct tables *t, const bool *dirty, void (*grace)(void)) {
         wipe_objects(t, dirty);
+        grace(); /* whoever has just taken an object out books its free before its slot is somebody else's */
         wipe_slots(t, dirty);
         for (unsigned group = 0; group < t->n_groups; group++)
                 for (unsigned cpu = 0; cpu < t->n_cpus && dirty[group]; cpu++)

@@ -33,6 +33,10 @@ bool loss_is_own(enum loss l) {
         return l == LOSS_OBJECTS_FULL || l == LOSS_MISSED_FREES;
 }
 
+bool lost_names(const int64_t lost[static _LOSS_MAX]) {
+        return lost[LOSS_SITES_FULL] || lost[LOSS_STACKS_FULL] || lost[LOSS_STACK_ERRORS] || lost[LOSS_STACK_MIXED];
+}
+
 const char *site_type_to_string(enum site_type t) {
         return t < _TYPE_MAX ? type_names[t] : NULL;
 }
@@ -96,7 +100,7 @@ void tracker_memory(const struct tracker_options *o, unsigned cpus, struct track
                       (uint64_t)cpus * sizeof(struct mp_group_counts);
         m.total = (m.groups + 1) * m.per_group + m.sites * m.per_site + m.objects / MP_WAYS * sizeof(struct mp_set) +
                   stacks * sizeof(struct mp_stack) + spill * 64 /* a hash element with its key, value and links */ +
-                  2 * MP_CSS_IDS * sizeof(u64) + cpus * sizeof(struct mp_cpu);
+                  2 * MP_CSS_IDS * sizeof(u64) + MP_CPUS * sizeof(struct mp_cpu);
         *ret = m;
 }
 

@@ -41,6 +41,9 @@ const char *loss_name(enum loss l);
  * each group is told all since it began.
  */
 bool loss_is_own(enum loss l);
+
+/* Whether pages were counted that no row tells, because their names found no room. */
+bool lost_names(const int64_t lost[static _LOSS_MAX]);
 const char *site_type_to_string(enum site_type t);
 
 #define TRACKER_FRAMES_MAX 16
@@ -182,6 +185,13 @@ struct tracker_ops {
         int (*read)(struct tracker *t, unsigned group, struct tracker_sample *ret);
 
         /*
+         * Between hold(true) and hold(false), which nest, what all groups share is read once: losses, and which sites there
+         * are (one made meanwhile may be missing). For whoever reads many groups; nothing but reading is done meanwhile. NULL:
+         * this tracker has nothing to hold.
+         */
+        void (*hold)(struct tracker *t, bool on);
+
+        /*
          * Checks every tracked object that can be checked on the object itself, and books as written off what is no longer
          * allocated. Bounded by the object table. -ENOTSUP where the kernel does not let us (see abilities).
          */
@@ -215,6 +225,11 @@ void tracker_memory(const struct tracker_options *options, unsigned cpus, struct
 
 /* Loads the BPF programs; nothing is attached yet. -EPERM, -ENOTSUP and what libbpf says, with a sentence. */
 int tracker_bpf_new(const struct tracker_options *options, struct tracker **ret, char **reterr);
+
+static inline void tracker_hold(struct tracker *t, bool on) {
+        if (t->ops->hold)
+                t->ops->hold(t, on);
+}
 
 static inline struct tracker *tracker_free(struct tracker *t) {
         return t ? t->ops->free(t) : NULL;

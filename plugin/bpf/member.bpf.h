@@ -16,13 +16,7 @@ u32 epoch;                  /* rises when root_table changes, so that older find
 u32 host_group;             /* the group of the root cgroup, which charges nobody; 0: none */
 u64 losses[_MP_LOSSES];
 
-struct {
-        __uint(type, BPF_MAP_TYPE_ARRAY);
-        __uint(map_flags, BPF_F_MMAPABLE);
-        __type(key, u32);
-        __type(value, struct mp_cpu);
-        __uint(max_entries, 1);
-} cpus SEC(".maps");
+struct mp_cpu cpus[MP_CPUS] __attribute__((aligned(64)));
 
 /* [group]: how it wants to be counted */
 struct {
@@ -34,9 +28,7 @@ struct {
 } groups SEC(".maps");
 
 INLINE struct mp_cpu *this_cpu(void) {
-        u32 index = bpf_get_smp_processor_id();
-
-        return bpf_map_lookup_elem(&cpus, &index);
+        return &cpus[bpf_get_smp_processor_id() & (MP_CPUS - 1)];
 }
 
 INLINE struct mp_group *group_of(u32 group) {
@@ -88,7 +80,7 @@ INLINE struct cgroup_subsys_state *payer(struct task_struct *task) {
 INLINE bool is_billed(struct task_struct *task, u32 group) {
         if (UNLIKELY(group == LOAD(host_group)) && !BPF_CORE_READ(payer(task), parent))
                 return false;
-        return !bpf_core_field_exists(struct task_struct, objcg) || task->active_memcg || task->objcg;
+        return !bpf_core_field_exists(struct task_struct, objcg) || LIKELY(task->objcg) || task->active_memcg;
 }
 
 /* The group whose memory this task allocates now; 0: none. */
@@ -119,26 +111,14 @@ INLINE u32 group_of_memcg(u64 memcg) {
  * softirqs as a task, and is in no container.
  */
 INLINE bool in_task(void *ctx, struct task_struct *task, bool raw) {
-        u64 depth = ON_STACK(raw, task, ctx);
-        struct mp_cpu *cpu;
-
-        if (depth >= thread_bytes)
-                return false;
-        cpu = this_cpu();
-        return cpu && !LOAD(cpu->in_softirq);
+        return ON_STACK(raw, task, ctx) < thread_bytes && !LOAD(this_cpu()->in_softirq);
 }
 
 INLINE void mark_served(enum mp_free_hook hook, u64 key) {
-        struct mp_cpu *cpu = this_cpu();
-
-        if (cpu)
-                STORE(cpu->served[hook], key);
+        STORE(this_cpu()->served[hook], key);
 }
 
 INLINE int mark_softirq(u64 running) {
-        struct mp_cpu *cpu = this_cpu();
-
-        if (cpu)
-                STORE(cpu->in_softirq, running);
+        STORE(this_cpu()->in_softirq, running);
         return 0;
 }

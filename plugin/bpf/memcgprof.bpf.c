@@ -36,9 +36,7 @@ u64 caught;        /* frees in interrupts that only the second program saw */
  * In a task only the mark is another one's by now, unless the first program was preempted: then the table knows.
  */
 INLINE bool only_second(enum mp_free_hook hook, u64 key) {
-        struct mp_cpu *cpu = this_cpu();
-
-        return UNLIKELY(!cpu || LOAD(cpu->served[hook]) != key);
+        return UNLIKELY(LOAD(this_cpu()->served[hook]) != key);
 }
 
 INLINE void catch_one(void *ctx, u64 value, bool raw) {
@@ -75,7 +73,7 @@ INLINE int page_freed_in_interrupt(void *ctx, u64 page, u32 order, bool raw) {
 /* ---- slab ---------------------------------------------------------------------------------------------------------------- */
 
 /* How often what was inferred is held against the object: at a site's first allocation on a CPU, and then at one of so many. */
-#define VERIFY_EVERY 64
+#define VERIFY_EVERY 256
 
 /* What a task allocated for its group. */
 struct allocation {
@@ -104,8 +102,9 @@ INLINE void book_allocation(void *ctx, struct task_struct *task, u32 group, stru
         if (UNLIKELY(slot & MP_DEEP)) /* only tasks come here, so that kmalloc and caches may share the stack's counters */
                 slot = slot_of_stack(ctx, (tag & ~(0xffULL << 8)) | MP_BULK << 8, a->gfp);
         before = count_allocation(slot, bytes, 1);
-        if (!count_only)
-                track(a->key, mp_value(bytes, slot, before & MP_GENERATION));
+        if (count_only)
+                return;
+        track(a->key, mp_value(bytes, slot, before & MP_GENERATION));
         if (UNLIKELY(!(before & (VERIFY_EVERY - 1))) && on_slab)
                 verify_charge(a->key, group, charged);
 }

@@ -14,6 +14,7 @@
 #define MP_LAYOUT 2
 
 #define MP_CSS_IDS 65536 /* css ids that the group table covers; the memory controller has at most 65535 memcgs */
+#define MP_CPUS 4096     /* a power of two; on larger machines two CPUs would share their marks */
 #define MP_WAYS 4        /* objects per set: 4 * 16 bytes, one cache line */
 #define MP_FRAMES \
         10          /* frames kept of a page allocation's stack: past the wrappers, and no more different stacks than need be */

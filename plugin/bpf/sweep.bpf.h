@@ -60,9 +60,17 @@ INLINE bool object_gone(u64 key, u64 value) {
         return is_page(key) && page_gone(key & ~3ULL, tag);
 }
 
+/* The pieces of a page are one. */
+static __noinline int write_off_swept(u64 key, u64 value) {
+        struct mp_rare *r = rare_of(mp_value_slot(value));
+
+        if (r && !(is_page(key) && mp_value_extra(value) & MP_PART))
+                __sync_fetch_and_add(&r->swept_calls, 1);
+        return write_off(key, value);
+}
+
 static __noinline int sweep_object(struct mp_object *o, struct mp_sweep *s) {
         u64 key = LOAD(o->key), value = LOAD(o->value);
-        struct mp_rare *r;
 
         if (!key || key == MP_BUSY)
                 return 0;
@@ -74,10 +82,19 @@ static __noinline int sweep_object(struct mp_object *o, struct mp_sweep *s) {
         if (!object_gone(key, value) || LOAD(o->value) != value || __sync_val_compare_and_swap(&o->key, key, 0) != key)
                 return 0;
         s->dropped++;
-        r = rare_of(mp_value_slot(value));
-        if (r && !(is_page(key) && mp_value_extra(value) & MP_PART))
-                __sync_fetch_and_add(&r->swept_calls, 1);
-        return write_off(key, value);
+        return write_off_swept(key, value);
+}
+
+/* One object of the spill. Returns 1 when it was gone. */
+static __noinline int sweep_spilled(u64 key, u64 value) {
+        u64 found = object_gone(key, value) ? untrack_spilled(key) : 0;
+
+        if (found && found != value) /* another one by now */
+                track_apart(key, found);
+        if (found != value)
+                return 0;
+        write_off_swept(key, value);
+        return 1;
 }
 
 static long sweep_set(u32 i, struct mp_sweep *s) {
@@ -97,7 +114,7 @@ SEC("syscall") int sweep(struct mp_sweep *s) {
         if (work.sets)
                 bpf_loop(work.sets, sweep_set, &work, 0);
         else
-                work.dropped = object_gone(work.spill_key, work.spill_value);
+                work.dropped = sweep_spilled(work.spill_key, work.spill_value);
         s->checked = work.checked;
         s->dropped = work.dropped;
         s->late = work.late;

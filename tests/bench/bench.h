@@ -39,3 +39,4 @@ int count_events(struct series *f, char **reterr);
 int cost_run(char **reterr);
 int peers_run(char **reterr);
 int scale_run(char **reterr);
+int summary_run(char **reterr);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- *   bench [cost | peers | scale] [--rounds N] [--ops N] [--repeats N] [--loops NAME,...] [--groups N] [--quick]
+ *   bench [cost | peers | scale | summary] [--rounds N] [--ops N] [--repeats N] [--loops NAME,...] [--groups N] [--quick]
  *
  * The machine may be shared and noisy, so nothing is compared across runs: in every round all settings are measured one after
  * the other on the same loops, ratios are formed within the round, and the middle of the rounds is printed, with its quartiles.
@@ -23,6 +23,7 @@ static const struct verb {
         {"peers", "ours beside bpftrace and memleak", peers_run, {.rounds = 9, .ops = 500, .repeats = 60}},
         {"scale", "what 1 to 1000 groups cost, in time and memory", scale_run,
                 {.rounds = 9, .ops = 500, .repeats = 60, .groups = GROUPS_MAX}},
+        {"summary", "the part of scale that times a summary", summary_run, {}},
 };
 
 static int usage(void) {

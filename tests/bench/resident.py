@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the daemon takes: resident memory by number of profiles, and GetSummary as a caller on the bus sees it.
+"""What the daemon takes: resident memory by number of profiles, and calls on the bus as their caller sees them.
 
-usage: resident.py [--quick]
+usage: resident.py [--quick] [--summary]        the last: GetSummary of many sites only
 """
 
 import json
@@ -13,10 +13,12 @@ import time
 
 import dbus
 
-from bus import Bus
+from bus import Bus, MANAGER, PATH, PROFILE
+from client import Client
 from daemon import Daemon
-from fake import Client, Fake, Group, row
-from proc import need_root, stop
+from fake import Fake, row
+from group import Group
+from proc import built, need_root, stop
 from tap import Failure, Skip
 
 SIZES = (0, 1, 10, 100, 1000)
@@ -57,32 +59,46 @@ def print_resident(n, pid):
           f"({r['RssAnon'] / 1024:.1f} anonymous, {r['RssFile'] / 1024:.1f} of files, {r['RssShmem'] / 1024:.1f} shared)", flush=True)
 
 
-def time_summary(client, path, title, repeats):
-    took = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        text = client.profile(path, "GetSummary")
-        took.append((time.perf_counter() - start) * 1000)
-    low, middle, high = statistics.quantiles(took, n=4) if len(took) > 1 else took * 3
-    sites = json.loads(text).get("total_sites")
-    print(f"  {title:<44} {middle:>8.1f} ms  ({low:.1f} to {high:.1f}), {sites} sites, {len(text)} bytes", flush=True)
+def cpu_ms(pid):
+    with open(f"/proc/{pid}/schedstat", encoding="ascii") as f:
+        return int(f.read().split()[0]) / 1e6
+
+
+def middle_half(values):
+    low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+    return f"{middle:.1f} ms ({low:.1f} to {high:.1f})"
+
+
+def time_calls(bus, pid, path, interface, member, title, repeats):
+    """Prints what a call takes as its caller sees it, and of that the daemon's CPU time."""
+    caller = [built("tests/bench/caller"), bus.address, path, interface, member]
+    subprocess.run([*caller, "2"], check=True, stdout=subprocess.DEVNULL)
+    spent = cpu_ms(pid)
+    took = subprocess.run([*caller, str(repeats)], check=True, stdout=subprocess.PIPE, text=True).stdout
+    spent = (cpu_ms(pid) - spent) / repeats
+    print(f"  {title:<44} {middle_half([float(line) for line in took.split()])}, CPU of the daemon {spent:.1f} ms", flush=True)
+
+
+def time_summary(bus, client, pid, path, title, repeats):
+    text = client.profile(path, "GetSummary")
+    time_calls(bus, pid, path, PROFILE, "GetSummary", f"{title} ({json.loads(text)['total_sites']}; {len(text)} bytes)", repeats)
 
 
 def measure_resident(bus, sizes, repeats):
     groups = []
-    print("Resident memory of the daemon:")
+    print("Resident memory of the daemon, and ListProfiles on the bus:")
     with Daemon(bus) as daemon, Client(bus) as client:
         try:
-            fill(client, daemon, groups, sizes)
+            fill(bus, client, daemon, groups, sizes, repeats)
             if groups:
                 print("GetSummary on the bus:")
-                time_summary(client, client.manager("GetProfile", f"cgroup:{groups[0].path}"), "as many sites as there are", repeats)
+                time_summary(bus, client, daemon.process.pid, client.manager("GetProfile", f"cgroup:{groups[0].path}"), "as many sites as there are", repeats)
         finally:
             for group in groups:
                 group.remove()
 
 
-def fill(client, daemon, groups, sizes):
+def fill(bus, client, daemon, groups, sizes, repeats):
     """Starts profiles up to each size; what the daemon refuses ends it, with its words."""
     with Toucher() as toucher:
         try:
@@ -101,6 +117,7 @@ def fill(client, daemon, groups, sizes):
                     return
                 toucher.touch(group.directory)
             print_resident(size, daemon.process.pid)
+            time_calls(bus, daemon.process.pid, PATH, MANAGER, "ListProfiles", f"ListProfiles of {size}", repeats)
 
 
 def measure_many_sites(bus, repeats):
@@ -108,16 +125,18 @@ def measure_many_sites(bus, repeats):
     with Fake(bus) as daemon, Client(bus) as client, Group() as group:
         daemon.write([row("many_sites_0", allocated=[9000, 9], freed=[1000, 1], repeat=SITES, step=64)])
         path = client.manager("StartProfile", f"cgroup:{group.path}")
-        time_summary(client, path, f"{SITES} sites of a scripted tracker", repeats)
+        time_summary(bus, client, daemon.process.pid, path, "as many sites as the target names", repeats)
 
 
 def main(arguments):
     quick = "--quick" in arguments
     try:
         need_root()
+        if "--summary" not in arguments:
+            with Bus() as bus:
+                measure_resident(bus, SIZES[:3] if quick else SIZES, 5 if quick else REPEATS)
         with Bus() as bus:
-            measure_resident(bus, SIZES[:3] if quick else SIZES, 5 if quick else REPEATS)
-        with Bus() as bus:
+            print("GetSummary on the bus, scripted tracker:")
             measure_many_sites(bus, 5 if quick else REPEATS)
     except (Skip, Failure) as e:
         print(f"resident.py: {e}", file=sys.stderr)

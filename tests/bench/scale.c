@@ -214,15 +214,12 @@ static int time_summary(struct profile *p, const char *title, char **reterr) {
                 _cleanup_(summary_freep) struct summary *s = NULL;
                 _cleanup_free_ char *text = NULL;
                 double start = cpu_ms(), middle;
-                json_t *document;
                 int r = profile_summary(p, NULL, &s, reterr);
 
                 if (r < 0)
                         return r;
                 middle = cpu_ms();
-                document = report_summary(s);
-                text = document ? report_text(document) : NULL;
-                json_decref(document);
+                text = report_summary(s);
                 if (!text)
                         return -ENOMEM;
                 summary_ms[i] = middle - start;
@@ -332,6 +329,12 @@ static int measure_sweep(char **reterr) {
                 (void)place_move(bench.place, getpid(), &(struct cgroup){.path = home}, NULL);
         shrink(0);
         return r == -ENOTSUP ? 0 : r;
+}
+
+int summary_run(char **reterr) {
+        int r = loaded_on(0, reterr);
+
+        return r < 0 ? r : measure_summaries(reterr);
 }
 
 int scale_run(char **reterr) {

@@ -17,6 +17,7 @@ from fake import PIPES, ROWS, SOCKETS, Fake, row
 
 F_GET_SEALS = 1034
 ALL_SEALS = 0x1 | 0x2 | 0x4 | 0x8  # SEAL, SHRINK, GROW, WRITE
+LOSSES = {"object_table_full": 1, "recursion_misses": 2}
 SITES = "(sustssbxxba{sv})"
 
 
@@ -217,13 +218,13 @@ def reset(t):
     document = summary(t)
     equal(document["totals"]["allocated_bytes"], 0, "allocated bytes after Reset")
     check(document["reset_us"], "reset_us is not set")
-    t.daemon.write([*ROWS[1:], {**PIPES, "allocated": [9500, 10]}])
+    t.daemon.write([*ROWS[1:], {**PIPES, "allocated": [9500, 10]}], lost=LOSSES)
     equal(t.client.live_bytes(t.path), 500, "LiveBytes counts from the new baseline")
-    t.daemon.write([*ROWS[1:], {**PIPES, "allocated": [9500, 10], "freed": [9000, 9]}])
+    t.daemon.write([*ROWS[1:], {**PIPES, "allocated": [9500, 10], "freed": [9000, 9]}], lost=LOSSES)
     equal(t.client.live_bytes(t.path), 500, "what was there before and is freed lowers no row")
     totals = summary(t)["totals"]
     equal((totals["freed_bytes"], totals["freed_unmatched"]), (0, 8000), "it is freed memory from before the baseline")
-    t.daemon.write([*ROWS[1:], {**PIPES, "allocated": [9500, 10], "freed": [9200, 10]}])
+    t.daemon.write([*ROWS[1:], {**PIPES, "allocated": [9500, 10], "freed": [9200, 10]}], lost=LOSSES)
     equal(t.client.live_bytes(t.path), 300, "LiveBytes after a free of what came since")
     equal(sum(summary(t)["lost"].values()), 0, "losses since the new baseline")
     for _ in range(10):
@@ -247,6 +248,18 @@ def properties(t):
         refused("org.freedesktop.DBus.Error.UnknownProperty", [name], t.client.get, t.path, PROFILE, name)
     losses = summary(t)["lost"]
     equal(sum(losses.values()), 3, f"lost {losses}")
+
+
+def losses(t):
+    """Each of them makes the document inaccurate, and whoever reads the counter sees it."""
+    def told(lost):
+        t.daemon.write(ROWS, lost=lost)
+        document = summary(t)
+        return document["accurate"], {k: v for k, v in document["lost"].items() if v}, int(t.client.get(t.path, PROFILE, "LostEvents"))
+
+    equal(told({}), (True, {}, 0), "nothing is lost")
+    for name in summary(t)["lost"]:
+        equal(told({name: 7}), (False, {name: 7}, 7), f"seven of {name}")
 
 
 def negative(t):
@@ -291,6 +304,7 @@ CASES = (
     ("BadFilter for every key and every wrong type", filters_refuse),
     ("Dump is sealed and complete", dump),
     ("properties", properties),
+    ("losses are told", losses),
     ("Reset", reset),
     ("negative live figures", negative),
     ("replies above 16 MiB", too_large),
@@ -304,7 +318,7 @@ def tests(tap):
         for name, function in CASES:
             daemon.write()
             t.path = str(client.manager("StartProfile", f"cgroup:{group.path}"))
-            daemon.write(ROWS, lost={"object_table_full": 1, "recursion_misses": 2})
+            daemon.write(ROWS, lost=LOSSES)
             tap.case(name, function, t)
             daemon.write()
             client.manager("StopProfile", dbus.ObjectPath(t.path))

@@ -42,10 +42,17 @@ class Test:
     def effective(self):
         return str(self.client.get(PATH, MANAGER, "EffectiveMode"))
 
+    def mode(self, path):
+        return str(self.client.get(path, PROFILE, "Mode"))
+
     def document(self, path, mode=None):
         """A valid summary, which is one whose account balances, and which tells the mode that is in force."""
-        summary = Summary(str(self.client.profile(path, "GetSummary")))
-        told = {summary.document["profile"]["mode"], str(self.client.get(path, PROFILE, "Mode"))}
+        told = set()
+        while len(told) != 1:  # it may change while we ask
+            told = {self.mode(path)}
+            summary = Summary(str(self.client.profile(path, "GetSummary")))
+            told.add(self.mode(path))
+        told.add(summary.document["profile"]["mode"])
         check(len(told) == 1 and mode in (None, *told), f"{path} is in mode {told}, wanted {mode}")
         accurate = summary.document["accurate"]
         blind = any(row["blind"] for row in summary.rows())
@@ -79,7 +86,7 @@ def explains(t, path, mode=None, cgroup=None):
     try:
         return eventually(fine, 7, "explained", step=1)
     except Failure as e:
-        raise Failure(f"{path}: " + "; ".join(readings)) from e
+        raise Failure(f"{path}: {e}: " + "; ".join(readings)) from e
 
 
 # ---- modes --------------------------------------------------------------------------------------------------------------------
@@ -235,7 +242,7 @@ def host(t, host_first):
             os.unlink(f.name)
             f.write(b"x" * (1 << 20))
             os.fsync(f.fileno())  # kernel threads allocate
-        documents = [explains(t, t.start(g), "multi") for g in (a, b)]
+        documents = [explains(t, t.start(g), "multi", os.fsdecode(g.directory)) for g in (a, b)]
         whole = t.document(HOST, "multi")
         equal([pipes(d) for d in documents], [400, 600], "pipes of the groups")
         check(pipes(whole) >= 1000, f"the host has {pipes(whole)} pipes of 1000")
@@ -314,14 +321,14 @@ def few_groups(t):
 def few_sites(t):
     """A full table refuses the next one, and what runs goes on: without names, and without losing a byte."""
     with contextlib.ExitStack() as stack:
-        groups = [stack.enter_context(Group(processes=0)) for _ in range(30)]
+        groups = [stack.enter_context(Group(processes=0)) for _ in range(9)]
         workers = [stack.enter_context(Worker(group)) for group in groups[:8]]
         paths = [t.start(group) for group in groups[:8]]
         for worker in workers:
-            worker.hold("files 20")
+            worker.hold("epoll 20")
             worker.churn("connections 5")
             worker.hold("pipes 100")
-        message = refused(ERROR + "Limit", ["sites"], lambda: [t.start(group) for group in groups[8:]])
+        message = refused(ERROR + "Limit", ["sites"], t.start, groups[8])
         t.tap.diag(message)
         documents = [explains(t, path, "multi") for path in paths]
         lost = [d.document["lost"]["site_table_full"] for d in documents]
@@ -347,10 +354,9 @@ def few_objects(t):
         kernel = [row for row in summary.rows() if not row["estimated"]]
         check(sum(row["untracked_calls"] for row in kernel) <= lost, "rows tell of more refused objects than the document")
         equal(quiet_one.document["lost"]["object_table_full"], 0, "what the quiet one lost")
-        account = summary.document["reconcile"]
-        off = account["unattributed"] - totals["untracked_bytes"]
-        check(abs(off) <= account["slack_bytes"] + SLACK + totals["untracked_bytes"] // 100,
-              f"{account['unattributed']} bytes are not attributed, {totals['untracked_bytes']} not tracked")
+        account, charged = summary.document["reconcile"], sum(r["untracked_bytes"] for r in summary.rows() if r["charged"] and r["type"] != "user")
+        check(abs(account["unattributed"] - charged) <= account["slack_bytes"] + charged // 100,
+              f"{account['unattributed']} bytes are not attributed, {charged} charged ones not tracked")
         worker.release()
 
 
@@ -381,9 +387,9 @@ CASES = (
 
 LIMITED = (
     ("too few places for groups", ("--groups-max=2",), few_groups),
-    ("too few places for sites", ("--sites-max=512",), few_sites),
+    ("too few places for sites", ("--sites-max=128",), few_sites),
     ("too few places for objects", ("--objects-max=1024",), few_objects),
-    ("too few places for stacks", ("--stacks-max=8",), few_stacks),
+    ("too few places for stacks", ("--stacks-max=1",), few_stacks),
 )
 
 

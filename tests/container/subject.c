@@ -379,7 +379,7 @@ struct tracker *tracker_of(const struct tracker_options *options) {
         struct tracker *t = NULL;
         int r;
 
-        all.mutation = mutation;
+        all.mutation = mutation ?: all.mutation;
         r = tracker_bpf_new(&all, &t, &why);
         if (r == -EPERM || r == -ENOTSUP)
                 cannot(why);
@@ -437,6 +437,7 @@ static void add_row(struct reading *r, const struct tracker_row *row) {
         r->allocated_calls += c->allocated_calls;
         r->freed += c->freed_bytes;
         r->untracked += c->untracked_bytes;
+        r->untracked_charged += row->charged ? c->untracked_bytes : 0;
         r->written_off += c->written_off_bytes;
         r->catch_all += row->n_frames == 0 ? c->allocated_bytes : 0;
         if (row->type != TYPE_SLAB || c->allocated_calls == 0)

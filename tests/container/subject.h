@@ -88,6 +88,7 @@ struct reading {
         bool pages_known;           /* false: their rows are the count */
         int64_t largest_slab;       /* bytes per call of the largest slab row */
         int64_t allocated, allocated_calls, freed, untracked, written_off, unmatched, irq; /* kernel memory, both lenses */
+        int64_t untracked_charged;                                                         /* of untracked, what was billed */
         int64_t catch_all;                                                                 /* allocated on catch-alls */
         int64_t lowest;           /* smallest live of a row that is no estimate */
         int64_t estimated, error; /* user pages */

@@ -10,7 +10,6 @@
 
 #include "document.h"
 #include "render.h"
-#include "report.h"
 #include "text.h"
 
 static char *fixture(const char *name) {
@@ -170,31 +169,6 @@ static void test_filter_keeps_groups(void **state) {
         assert_true(json_equal(json_object_get(document, "sites"), json_object_get(before, "sites")));
 }
 
-static void check_text(const json_t *document) {
-        _cleanup_free_ char *text = report_text(document),
-                            *wanted = json_dumps(document, JSON_COMPACT | JSON_REAL_PRECISION(6));
-
-        assert_non_null(text);
-        assert_memory_equal(text, wanted, strlen(wanted));
-        assert_string_equal(text + strlen(wanted), "\n");
-}
-
-/* The text of a document is what jansson would write. */
-static void test_text(void **state) {
-        static const char *const names[] = {
-                "summary.json", "numa.json", "grouped.json", "report.json", "hostile.json", "list.json", "support.json"};
-        _cleanup_(document_unrefp) json_t *odd = json_pack("{s:[], s:{}, s:[I, I, i], s:f, s:f, s:b, s:n}", "a\"\\",
-                "\xc3\xa9\x01", "integers", INT64_MIN, INT64_MAX, 0, "half", 0.5, "whole", 3.0, "true", 1, "null");
-
-        for (size_t i = 0; i < ELEMENTS(names); i++) {
-                _cleanup_(document_unrefp) json_t *document = fixture_document(names[i]);
-
-                check_text(document);
-        }
-        assert_non_null(odd);
-        check_text(odd);
-}
-
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_summary),
@@ -206,7 +180,6 @@ int main(void) {
                 cmocka_unit_test(test_hostile),
                 cmocka_unit_test(test_other_formats),
                 cmocka_unit_test(test_parse),
-                cmocka_unit_test(test_text),
                 cmocka_unit_test(test_filter),
                 cmocka_unit_test(test_filter_keeps),
                 cmocka_unit_test(test_filter_keeps_groups),

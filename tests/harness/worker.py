@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The workload in a memory cgroup of ours, without a container: told line by line, or busy on its own until told to stop."""
 
+import contextlib
 import subprocess
 import threading
 
-from proc import built, stop
+from proc import built, ended, stop
 from tap import Failure, check
 
 
@@ -22,9 +23,12 @@ class Worker:
         return self
 
     def __exit__(self, *_):
-        self.process.stdin.close()
+        with contextlib.suppress(OSError):
+            self.process.stdin.write("release\n")  # its children too, so that the group can be removed
+            self.process.stdin.close()
+        if not ended(self.process, 10):
+            stop(self.process)
         self.process.stdout.close()
-        stop(self.process)
 
     def _answer(self, wanted):
         line = self.process.stdout.readline().strip()

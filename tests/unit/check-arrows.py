@@ -24,7 +24,7 @@ ROOMS = ("daemon", "hooks", "ctl")
 # Foreign headers: pattern -> where it may stand.
 FOREIGN = {
     r"^bpf/(?!shared\.h)|\.skel\.h$": r"^plugin/(tracker-bpf(-load)?\.[ch]|bpf/)",
-    r"^jansson\.h$": r"^(plugin/(report(-text)?\.[ch]|cgroup(-bundle)?\.c)|(hooks|ctl|daemon)/.*)$",
+    r"^jansson\.h$": r"^(plugin/(report\.[ch]|cgroup(-bundle)?\.c)|(hooks|ctl|daemon)/.*)$",
     r"^systemd/": r"^(daemon|hooks|ctl)/",
     r"^libcgroup\.h$": r"^plugin/",
 }

@@ -196,6 +196,12 @@ static struct sim *of(struct tracker *t) {
         return (struct sim *)t;
 }
 
+/* Counts holds: nobody changes groups meanwhile, and each ends. */
+static void sim_hold(struct tracker *t, bool on) {
+        assert_true(on || of(t)->holds > 0);
+        of(t)->holds += on ? 1 : -1u;
+}
+
 static struct sim_group *group_of(struct tracker *t, unsigned group) {
         assert_true(group < SIM_GROUPS_MAX && of(t)->groups[group].used);
         return &of(t)->groups[group];
@@ -225,6 +231,7 @@ static int sim_begin(
                 if (of(t)->cgroups[i]->id == cgroup->id)
                         c = of(t)->cgroups[i];
         assert_non_null(c);
+        assert_int_equal(of(t)->holds, 0);
         if (c->gone)
                 return fail(reterr, -ENODEV, "The cgroup is gone.");
         assert_int_equal(c->group1, 0);
@@ -238,7 +245,7 @@ static int sim_renew(struct tracker *t, unsigned group, unsigned *ret_group, cha
         struct sim_group *g = group_of(t, group);
         int r;
 
-        assert_true(g->armed && g->cgroup->group1 == group + 1);
+        assert_true(g->armed && g->cgroup->group1 == group + 1 && of(t)->holds == 0);
         of(t)->n_renews++;
         if (g->cgroup->gone)
                 return -ENODEV;
@@ -253,7 +260,7 @@ static int sim_renew(struct tracker *t, unsigned group, unsigned *ret_group, cha
 static int sim_fold(struct tracker *t, unsigned from, unsigned to) {
         struct sim_group *f = group_of(t, from), *g = group_of(t, to);
 
-        assert_true(from != to && (!f->armed || f->cgroup->gone));
+        assert_true(from != to && (!f->armed || f->cgroup->gone) && of(t)->holds == 0);
         of(t)->n_folds++;
         if (of(t)->fold_fails)
                 return -ENOSPC;
@@ -278,6 +285,7 @@ static void sim_disarm(struct tracker *t, unsigned group) {
 }
 
 static void sim_end(struct tracker *t, unsigned group) {
+        assert_int_equal(of(t)->holds, 0);
         sim_disarm(t, group);
         for (size_t i = 0; i < of(t)->n_objects; i++)
                 if (of(t)->objects[i].group1 == group + 1)
@@ -371,6 +379,7 @@ static const struct tracker_ability *sim_abilities(struct tracker *t, size_t *re
 }
 
 static struct tracker *sim_tracker_free(struct tracker *t) {
+        assert_int_equal(of(t)->holds, 0);
         sim_free(of(t));
         return NULL;
 }
@@ -384,6 +393,7 @@ static const struct tracker_ops sim_ops = {
         .disarm = sim_disarm,
         .end = sim_end,
         .read = sim_read,
+        .hold = sim_hold,
         .sweep = sim_sweep,
         .clean = sim_clean,
         .footprint = sim_footprint,

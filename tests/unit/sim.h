@@ -68,6 +68,7 @@ struct sim {
         size_t n_objects;
         struct sim_group *groups;
         int64_t moment, lost, swept_at_us;
+        unsigned holds;
 
         /* what the test wants to go wrong, and sees */
         unsigned groups_max;

@@ -78,7 +78,7 @@ static struct measures take(void **state, struct tracker_row *rows, size_t n, co
 
         if (pages)
                 sample.pages = *pages;
-        assert_int_equal(measures_take(*state, &sample, &m, &missing), 0);
+        assert_int_equal(measures_take(*state, NULL, &sample, &m, &missing), 0);
         return m;
 }
 

@@ -50,10 +50,25 @@ static void test_wrappers(void **state) {
         assert_false(site_is_wrapper(""));
 }
 
-static void check(void **state, const uint64_t *frames, unsigned n, const char *name, uint32_t offset, bool slab) {
-        struct site site;
+/* Without a memory, and twice with one: the answer is the same. */
+static struct site resolve(void **state, const uint64_t *frames, unsigned n) {
+        static struct site_memory memory;
+        struct site plain, remembered;
 
-        site_resolve(*state, frames, n, &site);
+        site_resolve(*state, NULL, frames, n, &plain);
+        for (int i = 0; i < 2; i++) {
+                site_resolve(*state, &memory, frames, n, &remembered);
+                assert_ptr_equal(remembered.symbol.name, plain.symbol.name);
+                assert_int_equal(remembered.symbol.offset, plain.symbol.offset);
+                assert_int_equal(remembered.slab_backing, plain.slab_backing);
+                assert_int_equal(remembered.vmalloc, plain.vmalloc);
+        }
+        return plain;
+}
+
+static void check(void **state, const uint64_t *frames, unsigned n, const char *name, uint32_t offset, bool slab) {
+        const struct site site = resolve(state, frames, n);
+
         if (name)
                 assert_string_equal(site.symbol.name, name);
         else
@@ -83,10 +98,7 @@ static void test_resolve(void **state) {
 }
 
 static bool is_vmalloc(void **state, const uint64_t *frames, unsigned n) {
-        struct site site;
-
-        site_resolve(*state, frames, n, &site);
-        return site.vmalloc;
+        return resolve(state, frames, n).vmalloc;
 }
 
 /* Pages that vmalloc maps, and not what else is allocated on its way. */
@@ -110,7 +122,7 @@ static void test_no_symbols(void **state) {
         const uint64_t frames[] = {0xffffffff81000510};
         struct site site;
 
-        site_resolve(NULL, frames, 1, &site);
+        site_resolve(NULL, NULL, frames, 1, &site);
         assert_null(site.symbol.name);
 }
 

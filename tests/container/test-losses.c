@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Losses, forced: each shows in its own counter, in the group that it fell on and in no other, and nothing of it is silent.
+ * Tables that are too small for names are in test-engine.c; what documents say of it all is in modes.py.
+ */
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "subject.h"
+
+/* Two groups of one tracker: what is done in the one is no loss of the other. */
+struct two {
+        struct watch busy, quiet;
+};
+
+static struct two two_new(const struct tracker_options *options) {
+        struct two w = {.busy = watch_with("busy", options, &(struct tracker_wish){})};
+
+        w.quiet = (struct watch){.t = w.busy.t, .c = group_new("quiet")};
+        w.quiet.group = begin(w.quiet.t, w.quiet.c);
+        return w;
+}
+
+static void two_end(struct two *w) {
+        struct reading r = reading_of(w->quiet.t, w->quiet.group);
+
+        assert_int_equal(r.lost[LOSS_OBJECTS_FULL], 0);
+        assert_int_equal(r.lost[LOSS_MISSED_FREES], 0);
+        w->quiet.t->ops->end(w->quiet.t, w->quiet.group);
+        group_end(w->quiet.c);
+        watch_end(&w->busy);
+}
+
+/* A tracker to which no free of kmem_cache_free() is shown. */
+static struct two two_without_frees(uint32_t objects, uint32_t spill) {
+        return two_new(&(struct tracker_options){.objects = objects, .spill = spill, .mutation = "no-cache-free"});
+}
+
+static void hold_few_pipes(void) {
+        for (size_t i = 0; i < 100; i++)
+                must(pipe(&held[2 * i]) == 0, "pipe");
+}
+
+/* ---- a burst, and after it ------------------------------------------------------------------------------------------------
+ */
+
+/*
+ * What a burst could not place is told; when it is over, objects find room again and are followed as ever. The account balances
+ * to the byte of what was refused: charged and alive it is not explained, freed it is freed_unmatched.
+ */
+static void test_burst(void **state) {
+        struct two w = two_new(&(struct tracker_options){.objects = 4096, .spill = 512});
+        struct subject s =
+                subject_of(w.busy.c->path, (const subject_steps_t){hold_pipes, drop_held, hold_few_pipes, drop_held});
+        struct reading burst, after, later;
+
+        subject_step(&s);
+        burst = reading_of(w.busy.t, w.busy.group);
+        print_message("# refused %lld objects, %lld of %lld bytes\n", (long long)burst.lost[LOSS_OBJECTS_FULL],
+                (long long)burst.untracked, (long long)burst.allocated);
+        assert_true(burst.lost[LOSS_OBJECTS_FULL] > N);
+        assert_true(burst.untracked > N * 500);
+        assert_true(burst.lowest >= 0);
+        assert_near(charged_of(&burst) + burst.untracked_charged - burst.unmatched, kernel_counter(w.busy.c) - w.busy.before,
+                SLACK);
+        subject_step(&s);
+        after = reading_after_sweep(&w.busy, "released");
+        assert_int_equal(after.lost[LOSS_OBJECTS_FULL], burst.lost[LOSS_OBJECTS_FULL]);
+        assert_near(charged_of(&after), 0, SLACK + (512 << 10)); /* a descriptor table stays */
+        assert_near(charged_of(&after) + after.untracked_charged - after.unmatched, kernel_counter(w.busy.c) - w.busy.before,
+                SLACK);
+        subject_step(&s);
+        later = reading_of(w.busy.t, w.busy.group);
+        assert_int_equal(later.lost[LOSS_OBJECTS_FULL], after.lost[LOSS_OBJECTS_FULL]);
+        assert_int_equal(later.untracked, after.untracked);
+        assert_true(charged_of(&later) - charged_of(&after) > 100 * 1000);
+        subject_step(&s);
+        later = reading_after_sweep(&w.busy, "released again");
+        assert_near(charged_of(&later), charged_of(&after), SLACK);
+        assert_true(later.lowest >= 0);
+        subject_end(&s);
+        two_end(&w);
+}
+
+/* Losses stay with rows: they follow them into another group. */
+static void test_losses_are_folded(void **state) {
+        struct watch w =
+                watch_with("folded", &(struct tracker_options){.objects = 1024, .spill = 128, .mutation = "no-cache-free"},
+                        &(struct tracker_wish){});
+        struct subject s = subject_of(w.c->path, (const subject_steps_t){hold_pipes, drop_held, hold_pipes, drop_held});
+        struct reading before, after;
+        unsigned old = w.group;
+
+        for (size_t i = 0; i < 3; i++)
+                subject_step(&s);
+        before = reading_after_sweep(&w, "held again");
+        assert_true(before.lost[LOSS_OBJECTS_FULL] > 0 && before.lost[LOSS_MISSED_FREES] > 0);
+        w.group = renew(w.t, old);
+        after = reading_of(w.t, w.group);
+        assert_int_equal(after.lost[LOSS_OBJECTS_FULL] + after.lost[LOSS_MISSED_FREES], 0);
+        assert_int_equal(w.t->ops->fold(w.t, old, w.group), 0);
+        after = reading_of(w.t, w.group);
+        assert_int_equal(after.lost[LOSS_OBJECTS_FULL], before.lost[LOSS_OBJECTS_FULL]);
+        assert_int_equal(after.lost[LOSS_MISSED_FREES], before.lost[LOSS_MISSED_FREES]);
+        assert_int_equal(reading_of(w.t, old).lost[LOSS_MISSED_FREES], 0);
+        w.t->ops->end(w.t, old);
+        subject_end(&s);
+        watch_end(&w);
+}
+
+/* ---- frees that no program sees -------------------------------------------------------------------------------------------
+ */
+
+/* Those that a second allocation proves are a loss; those that a sweep finds are settled, and none. */
+static void test_missed_frees(void **state) {
+        struct two w = two_without_frees(0, 0);
+        struct subject s = subject_of(w.busy.c->path, (const subject_steps_t){hold_pipes, drop_held, hold_pipes, drop_held});
+        struct reading proved, swept;
+
+        for (size_t i = 0; i < 3; i++)
+                subject_step(&s);
+        proved = reading_of(w.busy.t, w.busy.group);
+        assert_true(proved.lost[LOSS_MISSED_FREES] > N);
+        assert_true(proved.written_off > 0);
+        subject_step(&s);
+        swept = reading_after_sweep(&w.busy, "released");
+        if (swept.written_off == proved.written_off)
+                cannot("objects cannot be checked here");
+        assert_int_equal(swept.lost[LOSS_MISSED_FREES], proved.lost[LOSS_MISSED_FREES]);
+        assert_near(swept.live[1][TYPE_SLAB], 0, SLACK + (64 << 10));
+        assert_true(swept.lowest >= 0);
+        subject_end(&s);
+        two_end(&w);
+}
+
+/* A sweep settles what stands in the spill too. */
+static void test_spill_is_swept(void **state) {
+        struct two w = two_without_frees(64, 1 << 15);
+        struct subject s = subject_new(w.busy.c->path, hold_pipes, drop_held);
+        struct reading r;
+
+        subject_step(&s);
+        r = reading_of(w.busy.t, w.busy.group);
+        assert_int_equal(r.lost[LOSS_OBJECTS_FULL], 0);
+        assert_true(r.live[1][TYPE_SLAB] > N * 1000);
+        subject_step(&s);
+        settle(w.busy.c);
+        if (!sweep(w.busy.t))
+                cannot("objects cannot be checked here");
+        r = reading_after_sweep(&w.busy, "released");
+        assert_near(r.live[1][TYPE_SLAB], 0, SLACK + (64 << 10));
+        assert_int_equal(r.lost[LOSS_MISSED_FREES], 0);
+        assert_true(r.lowest >= 0);
+        subject_end(&s);
+        two_end(&w);
+}
+
+/* ---- recursion ------------------------------------------------------------------------------------------------------------
+ */
+
+enum { STOP };
+
+/* Frees in softirqs: sockets, by RCU; and datagrams on their way. */
+static void free_in_softirqs(void) {
+        struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        socklen_t length = sizeof(address);
+        int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        char bytes[512] = "";
+
+        must(fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 &&
+                        getsockname(fd, (struct sockaddr *)&address, &length) == 0,
+                "bind");
+        while (!told[STOP]) {
+                for (size_t i = 0; i < 200; i++)
+                        must(socketpair(AF_UNIX, SOCK_STREAM, 0, &held[2 * i]) == 0, "socketpair");
+                for (size_t i = 0; i < 20; i++) {
+                        (void)sendto(fd, bytes, sizeof(bytes), 0, (struct sockaddr *)&address, length);
+                        (void)recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT);
+                }
+                drop_held();
+        }
+        close(fd);
+}
+
+/* Free programs that run in task context as often as can be. */
+static void free_in_a_loop(void) {
+        while (!told[STOP])
+                for (size_t i = 0; i < 100; i++)
+                        close(dup(0)), close(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+}
+
+#define STORM_SECONDS 3
+
+/*
+ * A free is lost when it comes in an interrupt that landed on the second program of its hook, which ran in an interrupt that
+ * landed on the first. That takes frees in hard interrupts, and 6.18 makes next to none: of a storm's frees the first programs
+ * miss some hundred, and the second ones see all but 0 to 3. So a miss cannot be had at will; what is told may be no more than
+ * that, and whatever is told, the account balances. That a miss reaches documents is tested with figures that are made up.
+ */
+static void test_recursion(void **state) {
+        struct watch w = watch("recursion");
+        struct subject s[4];
+        struct reading r;
+        int64_t missed;
+
+        for (size_t i = 0; i < ELEMENTS(s); i++)
+                s[i] = subject_new(w.c->path, i % 2 ? free_in_a_loop : free_in_softirqs, nothing);
+        for (size_t i = 0; i < ELEMENTS(s); i++)
+                subject_go(&s[i]);
+        for (size_t i = 0; i < STORM_SECONDS * 20; i++) {
+                usleep(50000);
+                assert_true(reading_of(w.t, w.group).lost[LOSS_RECURSION] >= 0);
+        }
+        told[STOP] = 1;
+        for (size_t i = 0; i < ELEMENTS(s); i++)
+                subject_wait(&s[i]);
+        settle(w.c);
+        r = reading_of(w.t, w.group);
+        missed = r.lost[LOSS_RECURSION];
+        print_message(
+                "# %lld allocations, of their frees %lld missed by both programs of a hook; %lld bytes left before the sweep\n",
+                (long long)r.allocated_calls, (long long)missed, (long long)r.live[1][TYPE_SLAB]);
+        assert_true(missed < 1 + r.allocated_calls / 10000);
+        check_agrees(&w, "after the storm", SLACK);
+        for (size_t i = 0; i < ELEMENTS(s); i++)
+                subject_end(&s[i]);
+        watch_end(&w);
+}
+
+int main(int argc, char **argv) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_burst),
+                cmocka_unit_test(test_losses_are_folded),
+                cmocka_unit_test(test_missed_frees),
+                cmocka_unit_test(test_spill_is_swept),
+                cmocka_unit_test(test_recursion),
+        };
+
+        return run_program(tests, ELEMENTS(tests), argc, argv);
+}

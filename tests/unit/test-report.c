@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Rows are written as text and not by jansson: here it builds the same rows as a tree, and both texts must be the same, byte
+ * for byte, whatever names and figures are in them.
+ */
+#include "unit.h"
+
+#include "report.h"
+#include "text.h"
+
+#define ROUNDS 300
+#define ROWS_MAX 12
+#define PARTS_MAX 3
+
+static uint64_t seed = 1;
+
+static uint64_t any(void) {
+        seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        return seed >> 24;
+}
+
+static bool maybe(void) {
+        return any() % 2;
+}
+
+static int64_t any_figure(void) {
+        static const int64_t corners[] = {0, 0, 1, -1, 9, 10, -10, 99, 4096, INT64_MAX / 16, INT64_MIN / 16};
+
+        return maybe() ? corners[any() % ELEMENTS(corners)] : (int64_t)(any() % 100000000) - 50000000;
+}
+
+/* Names as nobody should choose them. What is longer than a document takes is cut, within a character if need be. */
+static char *any_name(void) {
+        static const char *const pieces[] = {"alloc_inode", "", "\"", "\\", "\\x41", "\\u0000", "/", "\n", "\t", "\x01", "\x7f",
+                "gr\xc3\xbcn", "\xe2\x82\xac", "\xf0\x9f\x90\xa7", "\xc3", "\xe2\x82", "\xff\xfe", "\xc0\xaf", "\xed\xa0\x80",
+                "\xe2\x80\xa8", "\xef\xbf\xbe", "\xc2\x9b", "'", "<b>", "a b", "+0x10[ext4]"};
+        unsigned n = any() % 5, repeat = any() % 16 ? 1 : 400;
+        char *name = strdup("");
+
+        for (unsigned i = 0; i < n * repeat; i++) {
+                char *longer = format("%s%s", name, pieces[any() % ELEMENTS(pieces)]);
+
+                free(name);
+                name = longer;
+        }
+        return name;
+}
+
+static struct figures any_figures(void) {
+        return (struct figures){
+                .counts = {any_figure(), any_figure(), any_figure(), any_figure(), any_figure(), any_figure(), any_figure(),
+                        any_figure()},
+                .blind_bytes = any_figure(),
+                .blind_calls = any_figure(),
+                .blind_allocated_bytes = any_figure(),
+                .error_bytes = any_figure(),
+        };
+}
+
+static void make_row(struct row *r) {
+        *r = (struct row){
+                .key = any_name(),
+                .function = maybe() ? any_name() : NULL,
+                .module = maybe() ? any_name() : NULL,
+                .has_offset = maybe(),
+                .offset = (uint32_t)any(),
+                .type = any() % (_TYPE_MAX + 1),
+                .charged = maybe(),
+                .live_known = maybe(),
+                .accurate = maybe(),
+                .estimated = maybe(),
+                .gfp = {maybe() ? (uint32_t)any() & ((1u << _GFP_FLAG_MAX) - 1) : 0, any() % 4 ? 0 : (uint32_t)any()},
+                .figures = any_figures(),
+                .n_parts = maybe() ? any() % (PARTS_MAX + 1) : 0,
+        };
+        r->parts = calloc(PARTS_MAX, sizeof(*r->parts));
+        for (size_t i = 0; i < r->n_parts; i++)
+                r->parts[i] = (struct row_part){.node = (int)(any() % 4) - 1, .figures = any_figures()};
+}
+
+static struct summary *make(void) {
+        struct summary *s = calloc(1, sizeof(*s));
+
+        s->backend = s->source = "scripted";
+        s->label = (struct profile_label){.kind = "cgroup", .id = any_name(), .started_by = "bus"};
+        s->cgroup = any_name();
+        s->cgroup_id = any();
+        s->live_known = s->growth_known = true;
+        s->growth_bytes = 1 + (int64_t)(any() % 1000000);
+        s->explained_bytes = (int64_t)(any() % 1000000);
+        s->n_rows = s->total_sites = any() % (ROWS_MAX + 1);
+        s->rows = calloc(ROWS_MAX, sizeof(struct row));
+        for (size_t i = 0; i < s->n_rows; i++)
+                make_row(&s->rows[i]);
+        return s;
+}
+
+/* ---- the same by jansson -------------------------------------------------------------------------------------------------
+ */
+
+static void set(json_t *o, const char *name, json_t *value) {
+        assert_int_equal(json_object_set_new(o, name, value), 0);
+}
+
+static json_t *text_or_null(const char *s) {
+        _cleanup_free_ char *escaped = s ? text_escape(s, strlen(s), 1024) : NULL;
+
+        return escaped ? json_string(escaped) : json_null();
+}
+
+static json_t *integer_or_null(bool known, int64_t value) {
+        return known ? json_integer(value) : json_null();
+}
+
+static void set_figures(json_t *o, const struct figures *f, bool live_known) {
+        const struct tracker_counts *c = &f->counts;
+        const struct {
+                const char *name;
+                int64_t value;
+        } plain[] = {{"allocated_bytes", c->allocated_bytes}, {"allocated_calls", c->allocated_calls},
+                {"freed_bytes", c->freed_bytes}, {"freed_calls", c->freed_calls}, {"written_off_bytes", c->written_off_bytes},
+                {"written_off_calls", c->written_off_calls}, {"untracked_bytes", c->untracked_bytes},
+                {"untracked_calls", c->untracked_calls}, {"blind_bytes", f->blind_bytes},
+                {"blind_allocated_bytes", f->blind_allocated_bytes}};
+
+        set(o, "bytes", integer_or_null(live_known, figures_live_bytes(f)));
+        set(o, "calls", integer_or_null(live_known, figures_live_calls(f)));
+        for (size_t i = 0; i < ELEMENTS(plain); i++)
+                set(o, plain[i].name, json_integer(plain[i].value));
+}
+
+static json_t *gfp_json(const struct gfp_set *flags) {
+        struct gfp_names names;
+        json_t *a;
+
+        if (gfp_empty(flags))
+                return json_null();
+        gfp_names(flags, &names);
+        a = json_array();
+        for (size_t i = 0; i < names.n; i++)
+                json_array_append_new(a, json_string(names.names[i]));
+        return a;
+}
+
+static json_t *nodes_json(const struct row *r) {
+        json_t *a = json_array();
+
+        for (size_t i = 0; i < r->n_parts; i++) {
+                const struct row_part *part = &r->parts[i];
+                json_t *o = json_object();
+
+                set(o, "node", integer_or_null(part->node >= 0, part->node));
+                set_figures(o, &part->figures, r->live_known);
+                set(o, "error_bytes", integer_or_null(r->estimated && r->live_known, part->figures.error_bytes));
+                json_array_append_new(a, o);
+        }
+        return a;
+}
+
+static json_t *row_json(const struct row *r) {
+        json_t *o = json_object();
+
+        set(o, "key", text_or_null(r->key));
+        set(o, "file", json_null());
+        set(o, "line", json_null());
+        set(o, "function", text_or_null(r->function));
+        set(o, "offset", integer_or_null(r->has_offset, r->offset));
+        set(o, "module", text_or_null(r->module));
+        set(o, "category", json_null());
+        set(o, "type", text_or_null(site_type_to_string(r->type)));
+        set(o, "charged", json_boolean(r->charged));
+        set_figures(o, &r->figures, r->live_known);
+        set(o, "gfp_flags", gfp_json(&r->gfp));
+        set(o, "accurate", json_boolean(r->accurate));
+        set(o, "estimated", json_boolean(r->estimated));
+        set(o, "error_bytes", integer_or_null(r->estimated && r->live_known, r->figures.error_bytes));
+        set(o, "blind", json_boolean(!r->live_known));
+        if (r->n_parts > 0)
+                set(o, "nodes", nodes_json(r));
+        return o;
+}
+
+/* ---- tests ---------------------------------------------------------------------------------------------------------------
+ */
+
+/* The document with its sites replaced by ours, as jansson writes it. */
+static char *by_jansson(const char *text, const struct summary *s, bool is_final) {
+        json_t *document = json_loads(text, 0, NULL), *sites = json_array();
+        char *made;
+
+        assert_non_null(document);
+        for (size_t i = 0; i < s->n_rows; i++)
+                json_array_append_new(sites, row_json(&s->rows[i]));
+        set(is_final ? json_object_get(document, "summary") : document, "sites", sites);
+        made = report_text(document);
+        json_decref(document);
+        assert_non_null(made);
+        return made;
+}
+
+static void test_summary(void **state) {
+        for (int i = 0; i < ROUNDS; i++) {
+                _cleanup_(summary_freep) struct summary *s = make();
+                _cleanup_free_ char *text = report_summary(s), *wanted = NULL;
+
+                assert_non_null(text);
+                wanted = by_jansson(text, s, false);
+                assert_string_equal(text, wanted);
+        }
+}
+
+static void test_final(void **state) {
+        for (int i = 0; i < ROUNDS / 10; i++) {
+                const struct report_end end = {.at_us = 1, .source = "stopped", .exit_code = -1, .oom_kills = -1};
+                _cleanup_(summary_freep) struct summary *s = make();
+                _cleanup_free_ char *text = report_final(s, &end), *wanted = NULL, *summary = report_summary(s);
+
+                assert_non_null(text);
+                wanted = by_jansson(text, s, true);
+                assert_string_equal(text, wanted);
+                summary[strlen(summary) - 1] = '\0';
+                assert_non_null(strstr(text, summary));
+        }
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_summary),
+                cmocka_unit_test(test_final),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
