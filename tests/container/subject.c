@@ -617,6 +617,8 @@ struct reading reading_after_sweep(const struct watch *w, const char *when) {
  * after churn of epoll items with nobody measuring. Its count of slab bytes is exact, but for what waits in a sheaf of each
  * CPU.
  */
+#define IN_SHEAVES (64 << 10)
+
 static void check_reading(const struct watch *w, const struct reading *r, int64_t slack) {
         int64_t growth = kernel_counter(w->c) - w->before, explained = charged_of(r) - r->unmatched;
 
