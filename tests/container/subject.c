@@ -617,13 +617,16 @@ struct reading reading_after_sweep(const struct watch *w, const char *when) {
  * after churn of epoll items with nobody measuring. Its count of slab bytes is exact, but for what waits in a sheaf of each
  * CPU.
  */
+#define IN_SHEAVES (64 << 10)
+
 static void check_reading(const struct watch *w, const struct reading *r, int64_t slack) {
         int64_t growth = kernel_counter(w->c) - w->before, explained = charged_of(r) - r->unmatched;
 
         slack += llabs(growth) / 1000;
         if (kernel_is_from(7, 0) && root->layout == CGROUP_V2 && explained < growth - slack) {
                 print_message("# billed without use: %lld\n", (long long)(growth - explained));
-                assert_near(r->live[1][TYPE_SLAB] - r->unmatched, counter_of(w->c, MEMCG_SLAB) - w->slab_before, slack);
+                assert_near(r->live[1][TYPE_SLAB] - r->unmatched, counter_of(w->c, MEMCG_SLAB) - w->slab_before,
+                        slack + IN_SHEAVES);
         } else
                 assert_near(explained, growth, slack);
         assert_true(r->lowest >= 0);
@@ -660,7 +663,10 @@ void check_agrees_unswept(const struct watch *w, const char *when, int64_t slack
         settle(w->c);
         print_message("# without a sweep, by %s:\n", reason);
         r = read_and_print(w, when);
-        check_reading(w, &r, slack);
+        if (r.lost[LOSS_RECURSION] > 0)
+                print_message("# frees were skipped by the kernel, as the account says: only a sweep finds them\n");
+        else
+                check_reading(w, &r, slack);
 }
 
 void watch_end(struct watch *w) {
