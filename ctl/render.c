@@ -95,7 +95,8 @@ static void page_target(struct page *p, const json_t *profile) {
         _cleanup_free_ char *kind = table_text(profile, "kind"), *id = table_text(profile, "id"),
                             *cgroup = table_text(profile, "cgroup");
 
-        line(p, "target", kind && id ? format("%s %s", kind, id) : NULL);
+        line(p, "target",
+                kind && id ? format("%s%s%s", kind, streq(kind, "host") ? "" : " ", streq(kind, "host") ? "" : id) : NULL);
         line(p, "cgroup", TAKE(cgroup));
         for (size_t i = 0; i < ELEMENTS(members); i++)
                 if (json_is_string(get(get(profile, "pod"), members[i].key)))

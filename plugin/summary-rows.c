@@ -195,11 +195,11 @@ static void fill_known(const struct measures *m, struct summary *s) {
 
 /*
  * Any loss makes a document inaccurate, but for frees that were missed of blind sites: a blind row claims no live figure, and
- * nor does any sum on its behalf.
+ * nor does any sum on its behalf. Pages that come in bulk are in no row wherever they are not counted either.
  */
 static bool all_is_there(const struct summary *s, int64_t missed_blind) {
         for (enum loss l = 0; l < _LOSS_MAX; l++)
-                if (s->lost[l] > (l == LOSS_MISSED_FREES ? missed_blind : 0))
+                if (l != LOSS_BULK_PAGES && s->lost[l] > (l == LOSS_MISSED_FREES ? missed_blind : 0))
                         return false;
         return true;
 }

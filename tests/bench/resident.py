@@ -14,8 +14,10 @@ import time
 import dbus
 
 from bus import Bus, MANAGER, PATH, PROFILE
+from client import Client
 from daemon import Daemon
-from fake import Client, Fake, Group, row
+from fake import Fake, row
+from group import Group
 from proc import built, need_root, stop
 from tap import Failure, Skip
 

@@ -201,7 +201,7 @@ static int fake_read(struct tracker *t, unsigned group, struct tracker_sample *r
         for (size_t i = 0; i < ret->n_rows; i++)
                 divide(g, &ret->rows[i]);
         for (enum loss l = 0; l < _LOSS_MAX; l++)
-                ret->lost[l] -= g->before.lost[l];
+                ret->lost[l] -= at_most(g->before.lost[l], ret->lost[l]);
         return 0;
 }
 

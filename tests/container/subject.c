@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -481,9 +482,30 @@ bool sweep(struct tracker *t) {
         return r >= 0;
 }
 
+/* What differs in the kernel's own counters; the engine asks for features and never for this. */
+static bool kernel_is_from(unsigned major, unsigned minor) {
+        struct utsname name;
+        unsigned is_major = 0, is_minor = 0;
+
+        uname(&name);
+        sscanf(name.release, "%u.%u", &is_major, &is_minor);
+        return is_major > major || (is_major == major && is_minor >= minor);
+}
+
+/* Up to 6.15 what is read flushes all counters of the cgroup, later those of one controller (commit 5da3bfa029d6). */
+static void flush_counters(const struct cgroup *c) {
+        _cleanup_free_ char *file = format("%s%s/cpu.stat", root->mount, c->path);
+        _cleanup_fclose_ FILE *f = fopen(file, "re");
+        char text[4096];
+
+        if (f)
+                (void)!fread(text, 1, sizeof(text), f);
+}
+
 int64_t kernel_counter(const struct cgroup *c) {
         struct memcg_counters m;
 
+        flush_counters(c);
         assert_int_equal(memcg_read(c, &m), 0);
         assert_true(memcg_knows(&m, MEMCG_KERNEL));
         return m.value[MEMCG_KERNEL];
@@ -500,10 +522,10 @@ int64_t counter_of(const struct cgroup *c, enum memcg_counter which) {
 
 /*
  * On v2 memory.stat may be as old as two seconds and a bit, while the changes since are few (FLUSH_TIME, and
- * memcg_vmstats_needs_flush() of mm/memcontrol.c: 64 pages a CPU).
+ * memcg_vmstats_needs_flush() of mm/memcontrol.c: 64 pages a CPU); see flush_counters() for who need not wait.
  */
 static unsigned ticks_of_stillness(void) {
-        return root->layout == CGROUP_V2 ? 56 : 10;
+        return root->layout == CGROUP_V2 && kernel_is_from(6, 16) ? 56 : 10;
 }
 
 /*
@@ -557,6 +579,7 @@ struct watch watch_with(const char *name, const struct tracker_options *options,
         struct watch w = {.t = tracker_of(options), .c = group_new(name)};
 
         w.before = kernel_counter(w.c);
+        w.slab_before = root->layout == CGROUP_V2 ? counter_of(w.c, MEMCG_SLAB) : 0;
         w.group = begin_with(w.t, w.c, wish);
         return w;
 }
@@ -589,10 +612,20 @@ struct reading reading_after_sweep(const struct watch *w, const char *when) {
         return read_and_print(w, when);
 }
 
+/*
+ * 7.3 (not 6.12) goes on billing whole pages of what was freed by RCU in pieces (the obj_cgroup's nr_charged_bytes): 54 KiB
+ * after churn of epoll items with nobody measuring. Its count of slab bytes is exact, but for what waits in a sheaf of each
+ * CPU.
+ */
 static void check_reading(const struct watch *w, const struct reading *r, int64_t slack) {
-        int64_t growth = kernel_counter(w->c) - w->before;
+        int64_t growth = kernel_counter(w->c) - w->before, explained = charged_of(r) - r->unmatched;
 
-        assert_near(charged_of(r) - r->unmatched, growth, slack + llabs(growth) / 1000);
+        slack += llabs(growth) / 1000;
+        if (kernel_is_from(7, 0) && root->layout == CGROUP_V2 && explained < growth - slack) {
+                print_message("# billed without use: %lld\n", (long long)(growth - explained));
+                assert_near(r->live[1][TYPE_SLAB] - r->unmatched, counter_of(w->c, MEMCG_SLAB) - w->slab_before, slack);
+        } else
+                assert_near(explained, growth, slack);
         assert_true(r->lowest >= 0);
 }
 

@@ -129,6 +129,7 @@ struct watch {
         struct cgroup *c;
         unsigned group;
         int64_t before; /* the memcg's counter when the group began */
+        int64_t slab_before;
 };
 
 struct watch watch(const char *name);

@@ -8,11 +8,12 @@ import sys
 
 import validate
 from bus import Bus
+from group import Group, new_id
 from proc import SOURCE, built, eventually, need, run
 from tap import check, equal, main
 
 sys.path.insert(0, os.path.join(SOURCE, "tests", "bus"))
-from fake import PIPES, ROWS, SOCKETS, Fake, Group, new_id, row  # noqa: E402
+from fake import PIPES, ROWS, SOCKETS, Fake, row  # noqa: E402
 
 
 def cli(bus, *arguments, **kwargs):

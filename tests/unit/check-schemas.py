@@ -7,12 +7,15 @@ is added: each of these must be refused (the foreign one only strictly).
 """
 
 import copy
+import pathlib
 
 from jsonschema import Draft202012Validator
 
 import validate
+from proc import SOURCE
 from tap import check, main
 
+FIXTURES = pathlib.Path(SOURCE, "tests", "fixtures", "support")
 SCHEMAS = validate.load_schemas()
 DOCUMENTS = [n for n in SCHEMAS if n != "memcgprof.common"]
 
@@ -131,6 +134,18 @@ def refuses_bad_account():
     check(validate.errors(document), "taken although a row's allocated is not explained")
 
 
+def fixtures_hold():
+    """What the engine said of itself on other kernels than this one (Debian's cloud kernels, cgroup v2)."""
+    found = sorted(FIXTURES.glob("*.json"))
+    check(len(found) >= 3, f"only {found}")
+    for path in found:
+        document = validate.validated(path.read_text(encoding="utf-8"))
+        check(path.stem == ".".join(document["kernel"]["release"].split(".")[:2]), f"{path} is of {document['kernel']['release']}")
+        items = {item["name"]: item for item in document["items"]}
+        for name in ("object_check", "late_charges", "fentry_holes", "memcg_state_tracepoints", "nodes"):
+            check(items[name]["reason"], f"{path}: {name} has no reason")
+
+
 def refuses_text():
     for text in ("", "{", '{"format": "memcgprof.nothing"}', "[]", "null", '{"format":"memcgprof.list","format":"memcgprof.list"}', '{"a": NaN}'):
         try:
@@ -150,6 +165,7 @@ def tests(tap):
         tap.case(f"{name} refuses a wrong type", refuses_wrong, name)
         tap.case(f"{name} refuses a foreign member strictly, ignores it loosely", refuses_foreign, name)
     tap.case("an account that does not balance is refused", refuses_bad_account)
+    tap.case("recorded support documents of other kernels are valid", fixtures_hold)
     tap.case("what is no document is refused", refuses_text)
 
 
