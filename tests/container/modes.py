@@ -126,7 +126,7 @@ def one_switch(t, changes, first, i):
         if i % 10 == 9:
             with Worker(group) as worker:
                 worker.hold("pipes 100")
-                summary = explains(t, path, "multi", os.fsdecode(group.directory))
+                summary = explains(t, path, "multi")
                 equal(pipes(summary), 100, "pipes of the other")
                 explains(t, first, "multi")
         if i % 2:

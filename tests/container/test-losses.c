@@ -53,6 +53,7 @@ static void test_burst(void **state) {
         struct subject s =
                 subject_of(w.busy.c->path, (const subject_steps_t){hold_pipes, drop_held, hold_few_pipes, drop_held});
         struct reading burst, after, later;
+        int64_t off;
 
         subject_step(&s);
         burst = reading_of(w.busy.t, w.busy.group);
@@ -67,8 +68,10 @@ static void test_burst(void **state) {
         after = reading_after_sweep(&w.busy, "released");
         assert_int_equal(after.lost[LOSS_OBJECTS_FULL], burst.lost[LOSS_OBJECTS_FULL]);
         assert_near(charged_of(&after), 0, SLACK + (512 << 10)); /* a descriptor table stays */
-        assert_near(charged_of(&after) + after.untracked_charged - after.unmatched, kernel_counter(w.busy.c) - w.busy.before,
-                SLACK);
+        /* in one of twenty releases frees are unseen (test-engine.c), and of what is not followed no sweep finds them */
+        off = charged_of(&after) + after.untracked_charged - after.unmatched - (kernel_counter(w.busy.c) - w.busy.before);
+        print_message("# off by %lld bytes\n", (long long)off);
+        assert_true(off >= -SLACK && off <= SLACK + after.untracked_charged / 2);
         subject_step(&s);
         later = reading_of(w.busy.t, w.busy.group);
         assert_int_equal(later.lost[LOSS_OBJECTS_FULL], after.lost[LOSS_OBJECTS_FULL]);

@@ -10,7 +10,7 @@
 #include "names.h"
 #include "subject.h"
 
-#define ROUNDS 150
+#define ROUNDS 100
 #define SAMPLE (64 << 10)
 #define SITES_MAX 16
 #define KERNEL_LEAST (16 << 12) /* a site with less is not judged: it has a sample or none */
