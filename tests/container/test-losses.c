@@ -56,6 +56,7 @@ static void test_burst(void **state) {
         int64_t off;
 
         subject_step(&s);
+        settle(w.busy.c); /* old descriptor tables go by RCU */
         burst = reading_of(w.busy.t, w.busy.group);
         print_message("# refused %lld objects, %lld of %lld bytes\n", (long long)burst.lost[LOSS_OBJECTS_FULL],
                 (long long)burst.untracked, (long long)burst.allocated);
