@@ -426,6 +426,7 @@ static int map_tables(struct tracker_bpf *t, char **reterr) {
                         return fail(reterr, r, "The table %s cannot be mapped: %s.", bpf_map__name(maps[i].map), strerror(-r));
         }
         tables->sites_made = (u64 *)&t->skel->bss->sites_made;
+        tables->sites_used = (u64 *)t->skel->bss->sites_used;
         return 0;
 }
 

@@ -31,8 +31,9 @@ unsigned tables_group_of_slot(const struct tables *t, u32 slot) {
 
 void tables_done(struct tables *t) {
         free(t->listed);
+        free(t->found);
         free(t->list_start);
-        t->listed = t->list_start = NULL;
+        t->listed = t->found = t->list_start = NULL;
 }
 
 /* ---- which slots a group has ----------------------------------------------------------------------------------------------
@@ -42,39 +43,40 @@ static int allocate_lists(struct tables *t) {
         if (t->listed)
                 return 0;
         t->listed = calloc(t->n_sites, sizeof(u32));
+        t->found = calloc(2 * (size_t)t->n_sites, sizeof(u32));
         t->list_start = calloc(t->n_groups + 2, sizeof(u32));
-        return t->listed && t->list_start ? 0 : -ENOMEM;
+        return t->listed && t->found && t->list_start ? 0 : -ENOMEM;
 }
 
 /* The used slots with their groups, as of one pass; sites may be made meanwhile. */
 static size_t used_slots(const struct tables *t, u32 *slots, u32 *groups) {
         size_t n = 0;
 
-        for (u32 slot = 0; slot < t->n_sites; slot++) {
-                unsigned group = tables_group_of_slot(t, slot);
+        for (u32 word = 0; word < (t->n_sites + 63) / 64; word++)
+                for (u64 bits = READ(t->sites_used[word]); bits; bits &= bits - 1) {
+                        u32 slot = word * 64 + (u32)__builtin_ctzll(bits);
+                        unsigned group = slot < t->n_sites ? tables_group_of_slot(t, slot) : MP_LIMBO;
 
-                if (group == MP_LIMBO)
-                        continue;
-                slots[n] = slot;
-                groups[n++] = group;
-        }
+                        if (group == MP_LIMBO)
+                                continue;
+                        slots[n] = slot;
+                        groups[n++] = group;
+                }
         return n;
 }
 
 /* A counting sort of all used slots by group. */
 int tables_list(struct tables *t) {
         u64 made = __atomic_load_n(t->sites_made, __ATOMIC_ACQUIRE) + 1;
-        _cleanup_free_ u32 *slots = NULL, *groups = NULL;
+        u32 *slots, *groups;
         size_t n;
         int r;
 
         r = allocate_lists(t);
         if (r < 0 || t->listed_at == made)
                 return r;
-        slots = calloc(t->n_sites, sizeof(u32));
-        groups = calloc(t->n_sites, sizeof(u32));
-        if (!slots || !groups)
-                return -ENOMEM;
+        slots = t->found;
+        groups = t->found + t->n_sites;
         n = used_slots(t, slots, groups);
         memset(t->list_start, 0, (t->n_groups + 2) * sizeof(u32));
         for (size_t i = 0; i < n; i++)

@@ -26,9 +26,11 @@ struct tables {
         size_t n_sets;
         bool count_only;
         u64 *sites_made; /* rises when a program makes a site */
+        u64 *sites_used; /* a bit for each site */
 
         /* Which slots a group has: rebuilt when a site was made or slots were wiped since. */
         u32 *listed;     /* all used slots, by group */
+        u32 *found;      /* the same, unsorted; and their groups */
         u32 *list_start; /* [group], n_groups + 1 */
         u64 listed_at;   /* sites_made + 1 then; 0: never */
 };

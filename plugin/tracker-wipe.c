@@ -44,8 +44,11 @@ static void wipe_slot(struct tables *t, u32 slot) {
         for (unsigned cpu = 0; cpu < t->n_cpus && slot < t->n_sites; cpu++)
                 memset(counts_at(t, cpu, slot), 0, sizeof(struct mp_counts));
         memset(rare_at(t, slot), 0, sizeof(struct mp_rare));
-        if (slot < t->n_sites)
-                __atomic_store_n(&site_at(t, slot)->tag, 0, __ATOMIC_RELEASE);
+        if (slot >= t->n_sites)
+                return;
+        /* the bit first: whoever takes the free place sets it again */
+        __atomic_and_fetch(&t->sites_used[slot / 64], ~(UINT64_C(1) << slot % 64), __ATOMIC_SEQ_CST);
+        __atomic_store_n(&site_at(t, slot)->tag, 0, __ATOMIC_RELEASE);
 }
 
 /* The tag decides, and not tables_group_of_slot(): limbo has slots too. */
@@ -155,6 +158,7 @@ static u32 make_slot(struct tables *t, const struct mp_site *like, u64 tag) {
                 site->gfp = gfp;
                 site->deep = like->deep;
                 __atomic_store_n(&site->tag, tag, __ATOMIC_RELEASE);
+                __atomic_or_fetch(&t->sites_used[slot / 64], UINT64_C(1) << slot % 64, __ATOMIC_SEQ_CST);
                 __atomic_add_fetch(t->sites_made, 1, __ATOMIC_SEQ_CST);
                 return slot;
         }

@@ -91,7 +91,7 @@ void tracker_memory(const struct tracker_options *o, unsigned cpus, struct track
         struct tracker_memory m = {.groups = o->groups ?: GROUPS_DEFAULT};
         uint64_t spill = o->spill ?: 1u << 15, stacks = power_of_two(o->stacks ?: 1u << 14);
 
-        m.sites = o->sites ? power_of_two(o->sites) : sites_for(cpus);
+        m.sites = o->sites ? power_of_two(o->sites < MP_SITES ? o->sites : MP_SITES) : sites_for(cpus);
         m.objects = power_of_two(o->objects ?: OBJECTS_DEFAULT);
         if (m.objects < MP_WAYS)
                 m.objects = MP_WAYS;

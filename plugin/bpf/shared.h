@@ -31,6 +31,9 @@ enum mp_free_hook { MP_FREE_KFREE, MP_FREE_CACHE, MP_FREE_PAGE, MP_FREE_PERCPU, 
 /* Objects of different kinds never share a key: the low bits of an (at least 4-aligned) address carry the kind. */
 enum mp_kind { MP_KIND_SLAB, MP_KIND_PAGE, MP_KIND_PERCPU, MP_KIND_STACK };
 
+/* The site table has at most so many sites; a bit for each says that it is in use, so that nobody need look at all of them. */
+#define MP_SITES (1U << 20)
+
 /* So many owners must have been read off objects, and all right, before objects are believed. */
 #define MP_VERIFIED_ENOUGH 16
 

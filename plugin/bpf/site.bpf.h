@@ -16,6 +16,7 @@ const volatile u32 group_max; /* groups, any number; the first is MP_LIMBO */
 
 struct mp_range wrappers[MP_WRAPPERS]; /* what user space knows to call the allocator for others */
 u32 n_wrappers;
+u64 sites_used[MP_SITES / 64];
 u64 sites_made; /* ever; user space keeps lists of slots while it stands still */
 
 struct {
@@ -143,6 +144,7 @@ static __noinline u32 slot_made(u64 id, u64 tag, u64 gfp) {
                         STORE(site->gfp, gfp);
                         STORE(site->deep, depth_of(id, tag));
                         STORE(site->tag, tag);
+                        __sync_fetch_and_or(&sites_used[(index >> 6) & (MP_SITES / 64 - 1)], 1ULL << (index & 63));
                         __sync_fetch_and_add(&sites_made, 1);
                         return index | LOAD(site->deep);
                 }

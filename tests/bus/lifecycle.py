@@ -380,6 +380,7 @@ def again_at_once(t):
     """One cgroup is never two groups: the older one ends before the newer one begins, idle or not."""
     with Group() as g:
         path = str(t.client.manager("StartProfile", f"cgroup:{g.path}"))
+        t.daemon.wait_counting(1)  # what earlier cases left
         before = len(t.daemon.tracked())
         t.daemon.freeze()
         try:

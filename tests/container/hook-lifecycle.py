@@ -18,9 +18,9 @@ from tap import check, equal, main
 ON = {"org.memcgprof.profile": "auto"}
 REQUIRED = {"org.memcgprof.profile": "auto,required"}
 LATE_MAX = 1.2  # seconds that a container may start later than without a hook
-STARTS = 100
+STARTS = 60
 ROUNDS_MAX = 3
-MEDIAN_MAX = 0.010  # seconds
+ADDED_MAX = 0.010  # seconds by which registering may outlast a hook that is not asked to do anything
 
 # Writes the hook's own time in microseconds, and leaves all else as it is.
 TIMER = """#!/bin/bash
@@ -170,18 +170,20 @@ def frozen(tap, usual, victim, address, what):
 
 
 def timed_starts(bus, daemon, timer, times):
-    """The hook's own times in seconds: of the first start after the daemon's, and of STARTS more, sorted."""
+    """The hook's own times in seconds: of the first start after the daemon's, and of STARTS more, sorted; and of as many hooks in
+    between that find no annotation, which is what starting a process costs on this machine now."""
     daemon.stop()
     daemon.start()
     open(times, "w", encoding="utf-8").close()
-    for _ in range(STARTS + 1):
-        with Container(("/bin/busybox", "true"), hooks=hooked(bus.address, "createRuntime", path=timer), annotations=ON) as box:
+    for annotations in [ON, {}] * (STARTS + 1):
+        with Container(("/bin/busybox", "true"), hooks=hooked(bus.address, "createRuntime", path=timer), annotations=annotations) as box:
             equal(box.run()[0], 0, "exit status")
         eventually(lambda: not [r for r in bus.manager("ListProfiles", "a{sv}", 0)[0] if r[3] == "active"], 10, "the profile ended")
     with open(times, encoding="utf-8") as f:
-        first, *rest = [int(line) / 1e6 for line in f]
-    equal(len(rest), STARTS, "hooks that ran")
-    return first, sorted(rest)
+        seconds = [int(line) / 1e6 for line in f]
+    first, *asked = seconds[0::2]
+    equal(len(asked), STARTS, "hooks that ran")
+    return first, sorted(asked), sorted(seconds[1::2])
 
 
 def own_time(tap, bus, daemon, scratch):
@@ -191,13 +193,14 @@ def own_time(tap, bus, daemon, scratch):
         f.write(TIMER % (hook_entry(bus.address)["path"], times))
     os.chmod(timer, 0o755)
     for _ in range(ROUNDS_MAX):
-        first, rest = timed_starts(bus, daemon, timer, times)
-        median, p99 = statistics.median(rest), rest[int(len(rest) * 0.99) - 1]
-        tap.diag(f"hook's own time over {len(rest)} starts: p50 {1000 * median:.2f} ms, p99 {1000 * p99:.2f} ms, "
-                 f"largest {1000 * rest[-1]:.2f} ms; first start after the daemon's {1000 * first:.2f} ms")
-        if median <= MEDIAN_MAX:
+        first, asked, idle = timed_starts(bus, daemon, timer, times)
+        median, p99, base = statistics.median(asked), asked[int(len(asked) * 0.99) - 1], statistics.median(idle)
+        tap.diag(f"hook's own time over {len(asked)} starts: p50 {1000 * median:.2f} ms, p99 {1000 * p99:.2f} ms, "
+                 f"largest {1000 * asked[-1]:.2f} ms; without an annotation p50 {1000 * base:.2f} ms; "
+                 f"first start after the daemon's {1000 * first:.2f} ms")
+        if median - base <= ADDED_MAX:
             return
-    check(False, f"the median is above {1000 * MEDIAN_MAX:.0f} ms in each of {ROUNDS_MAX} rounds")
+    check(False, f"registering adds more than {1000 * ADDED_MAX:.0f} ms in each of {ROUNDS_MAX} rounds")
 
 
 def tests(tap):
