@@ -227,14 +227,15 @@ static bool make_room(struct manager *m, struct groups_leaving *leaving) {
 
 /*
  * Begins to count. Profiles that were retired but still count are left alone, so that programs need not be detached and
- * attached again, but for two cases: the tables are full, or it is the same cgroup, which cannot be two groups at once.
+ * attached again, but for three cases: the tables are full; it is the same cgroup, which cannot be two groups at once; or it
+ * lies above them, and would divide and keep what nobody wants any more.
  */
 static int start(struct manager *m, struct cgroup *cgroup, struct profile_label *label, struct groups_leaving *leaving,
         struct profile **ret, char **reterr) {
         int r;
 
         for (const struct registration *old = m->retired; old; old = old->next)
-                if (old->cgroup_id == cgroup->id) {
+                if (old->cgroup_id == cgroup->id || cgroup_is_below(profile_cgroup(old->profile), cgroup)) {
                         (void)manager_flush(m);
                         break;
                 }
