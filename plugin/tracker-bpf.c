@@ -437,6 +437,20 @@ static void fold_spill(struct tracker_bpf *t, const u32 *map, unsigned from) {
         }
 }
 
+/* States have one writing program each, so that a group's cannot be added to another's in the table: they are kept here. */
+static int carry_states(struct tracker_bpf *t, unsigned from, unsigned to) {
+        _cleanup_(tracker_sample_done) struct tracker_sample sample = {};
+        int r = tables_read(&t->tables, from, &sample);
+
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < _MEMCG_MAX; i++)
+                t->groups[to].carried[i] += sample.states.value[i] + t->groups[from].carried[i];
+        if (t->groups[from].state_misses < t->groups[to].state_misses)
+                t->groups[to].state_misses = t->groups[from].state_misses; /* what either missed, their sum lacks */
+        return 0;
+}
+
 static int tracker_bpf_fold(struct tracker *base, unsigned from, unsigned to) {
         struct tracker_bpf *t = of(base);
         _cleanup_free_ u32 *map = NULL;
@@ -446,8 +460,12 @@ static int tracker_bpf_fold(struct tracker *base, unsigned from, unsigned to) {
                 return -EBUSY;
         grace_period(); /* whoever still took somebody for a member of `from` */
         r = tables_fold_prepare(&t->tables, from, to, &map);
+        if (r >= 0)
+                r = tables_list(&t->tables);
+        if (r >= 0)
+                r = carry_states(t, from, to);
         if (r < 0)
-                return r;
+                return r; /* nothing was moved */
         tables_fold_objects(&t->tables, map, from);
         fold_spill(t, map, from);
         grace_period(); /* whoever was about to book a free at an old slot */
@@ -466,6 +484,8 @@ static void read_states(const struct tracker_bpf *t, unsigned group, struct trac
         bool complete = t->has_states && !t->options.count_only && t->shared.state_misses == t->groups[group].state_misses;
 
         s->states.at_us = now_us(CLOCK_REALTIME);
+        for (size_t i = 0; i < _MEMCG_MAX; i++)
+                s->states.value[i] += t->groups[group].carried[i];
         for (size_t i = 0; i < ELEMENTS(told); i++)
                 s->states.known |= complete ? 1u << told[i] : 0;
 }
