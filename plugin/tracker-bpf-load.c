@@ -202,8 +202,9 @@ static void set_constants(struct tracker_bpf *t, const struct btf *btf) {
         ro->has_rdonly_cast = btf_named(btf, "bpf_rdonly_cast", BTF_KIND_FUNC);
         /* bare pointers before 6.10; with alloc tags (and always from 7.3) a second word may follow, in some caches only */
         ro->owner_stride = owner ? owner->size : sizeof(u64);
-        if (t->options.mutation && streq(t->options.mutation, "shift-stride"))
+        if (is_mutated(t, "shift-stride"))
                 ro->owner_stride += sizeof(u64);
+        ro->bare = is_mutated(t, "bare");
         /* the node's number takes the highest bits of page->flags: with vmemmap there is no section before it */
         ro->node_shift = 64 - (u32)__builtin_ctz(max_nodes(btf));
         /* CONFIG_VMAP_STACK; without it the pages of a kernel stack are accounted like any others */
@@ -461,7 +462,7 @@ void tracker_bpf_detach(struct tracker_bpf *t) {
 }
 
 static bool left_out(const struct tracker_bpf *t, const struct hook *hook) {
-        return t->options.mutation && streq(t->options.mutation, "no-cache-free") && streq(hook->tracepoint, "kmem_cache_free");
+        return is_mutated(t, "no-cache-free") && streq(hook->tracepoint, "kmem_cache_free");
 }
 
 static int attach_program(struct tracker_bpf *t, const struct bpf_program *program) {

@@ -134,7 +134,7 @@ static void set_root(struct tracker_bpf *t, u32 css_id, u64 entry) {
 
 /* For a test that must fail: the first two groups take each other's place. */
 static unsigned swapped(const struct tracker_bpf *t, unsigned group) {
-        bool swap = t->options.mutation && streq(t->options.mutation, "swap-groups");
+        bool swap = is_mutated(t, "swap-groups");
 
         return swap && (group == 1 || group == 2) ? 3 - group : group;
 }

@@ -60,6 +60,10 @@ uint64_t tracker_bpf_misses(const struct tracker_bpf *t, enum hook_kind kind);
 /* Says what the tracker can do; `available` with a clause, which is always there. */
 void _printf_(4, 5) tracker_bpf_set_ability(struct tracker_bpf *t, size_t i, bool available, const char *fmt, ...);
 
+static inline bool is_mutated(const struct tracker_bpf *t, const char *mutation) {
+        return t->options.mutation && streq(t->options.mutation, mutation);
+}
+
 int libbpf_fail(char **reterr, int error, const char *what);
 void libbpf_forget_complaint(void);
 

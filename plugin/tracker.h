@@ -110,7 +110,10 @@ struct tracker_options {
         uint32_t stacks;      /* capacity of the stack table; 0: default */
         uint64_t user_sample; /* bytes of user pages per stack sample; 0: default (512 KiB) */
 
-        /* For tests that must fail: "no-cache-free", "swap-groups", "shift-stride". NULL: none. */
+        /*
+         * For tests that must fail: "no-cache-free", "swap-groups", "shift-stride". For the bench: "bare", which leaves out all
+         * that an engine could do without at the price of being wrong. NULL: none.
+         */
         const char *mutation;
 };
 

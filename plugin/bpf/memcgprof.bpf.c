@@ -47,7 +47,7 @@ INLINE void catch_one(void *ctx, u64 value, bool raw) {
 INLINE int freed_in_interrupt(void *ctx, enum mp_free_hook hook, u64 key, bool raw) {
         u64 value;
 
-        if (LIKELY(!only_second(hook, key)))
+        if (bare || LIKELY(!only_second(hook, key)))
                 return 0;
         value = untrack(key);
         catch_one(ctx, value, raw);
@@ -61,7 +61,7 @@ INLINE int freed_in_interrupt(void *ctx, enum mp_free_hook hook, u64 key, bool r
 INLINE int page_freed_in_interrupt(void *ctx, u64 page, u32 order, bool raw) {
         u64 value;
 
-        if (LIKELY(!only_second(MP_FREE_PAGE, PAGE_KEY(page))))
+        if (bare || LIKELY(!only_second(MP_FREE_PAGE, PAGE_KEY(page))))
                 return 0;
         value = untrack_page(page, order);
         catch_one(ctx, value, raw);
@@ -82,11 +82,23 @@ struct allocation {
         bool charged;
 };
 
+INLINE void book_barely(u32 group, const struct allocation *a) {
+        u32 slot = slot_of(a->site, mp_tag(group, a->source, a->charged, 0), a->gfp);
+
+        count_allocation(slot, a->bytes, 1);
+        if (!count_only)
+                track(a->key, mp_value(a->bytes, slot, 0));
+}
+
 INLINE void book_allocation(void *ctx, struct task_struct *task, u32 group, struct allocation *a) {
         bool on_slab = a->source == MP_KMALLOC || a->source == MP_CACHE, charged = a->charged && is_billed(task, group);
         u64 bytes = a->bytes + (charged && on_slab ? OBJCG_BYTES : 0), before, tag;
         u32 slot;
 
+        if (bare) {
+                book_barely(group, a);
+                return;
+        }
         if (UNLIKELY(!charged && task->flags & PF_KTHREAD)) {
                 count_kthread(group, bytes);
                 return;
@@ -150,6 +162,8 @@ INLINE int on_cache_alloc(u64 *ctx, bool raw) {
         }
         if (group)
                 count_irq(group, a.bytes);
+        if (bare)
+                return 0;
         /* a softirq out of user mode stays on the task's stack and is not told here: that would cost everybody a look-up */
         if (account && UNLIKELY(ON_STACK(raw, task, ctx) >= thread_bytes) && LOAD(late_charges))
                 to_limbo(a.site, a.key, a.bytes, a.gfp);
@@ -187,7 +201,7 @@ INLINE void unmatched_kfree(void *ctx, u64 ptr, bool raw) {
         u32 group = member(task);
         u64 cache;
 
-        if (unmatched_by_owner(ctx, ptr, task, group, raw))
+        if (bare || unmatched_by_owner(ctx, ptr, task, group, raw))
                 return;
         if (LIKELY(!group) || !in_task(ctx, task, raw))
                 return;
@@ -209,7 +223,7 @@ INLINE void unmatched_cache_free(void *ctx, u64 ptr, const struct kmem_cache *s,
         struct task_struct *task = bpf_get_current_task_btf();
         u32 group;
 
-        if (!(FIELD(raw, s, flags) & slab_account))
+        if (bare || !(FIELD(raw, s, flags) & slab_account))
                 return;
         group = member(task);
         if (unmatched_by_owner(ctx, ptr, task, group, raw))
@@ -360,7 +374,7 @@ static __noinline int unmatched_stack(u64 task) {
 INLINE int task_exits(u64 key) {
         u64 value = untrack(key);
 
-        return value ? count_rare_free(mp_value_slot(value), mp_value_bytes(value), 1) : unmatched_stack(key & ~3ULL);
+        return value || bare ? count_rare_free(mp_value_slot(value), mp_value_bytes(value), 1) : unmatched_stack(key & ~3ULL);
 }
 
 INLINE int on_new_task(void *ctx, u64 key, bool raw) {
@@ -422,7 +436,7 @@ INLINE int state_changed(u64 memcg, u32 state, u64 argument) {
         struct mp_group_counts *g;
         u32 group;
 
-        if (state >= _MP_STATES)
+        if (bare || state >= _MP_STATES)
                 return 0;
         group = group_of_memcg(memcg);
         if (LIKELY(!group))

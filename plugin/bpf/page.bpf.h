@@ -266,8 +266,8 @@ INLINE void page_freed(void *ctx, u64 number, const struct page *page, u32 order
 
         mark_served(MP_FREE_PAGE, PAGE_KEY(number));
         value = untrack_page(number, order);
-        if (LIKELY(!value))
-                unmatched_page(page, order, raw);
-        else
+        if (UNLIKELY(value))
                 book_free(value, false);
+        else if (!bare)
+                unmatched_page(page, order, raw);
 }
