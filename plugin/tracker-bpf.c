@@ -270,8 +270,8 @@ static bool spill_next(const struct tracker_bpf *t, struct spill_walk *w) {
         if (w->over)
                 return false;
         w->n = MP_SPILL_BATCH;
-        r = bpf_map_lookup_batch(bpf_map__fd(t->skel->maps.spill), w->begun ? &w->bucket : NULL, &w->bucket, w->keys, w->values,
-                &w->n, NULL);
+        r = bpf_map_lookup_batch(
+                bpf_map__fd(t->skel->maps.spill), w->begun ? &w->bucket : NULL, &w->bucket, w->keys, w->values, &w->n, NULL);
         w->begun = true;
         w->over = r < 0; /* -ENOENT after the last bucket; no bucket has more objects than a batch */
         if (r < 0 && r != -ENOENT)
@@ -471,6 +471,7 @@ static int carry_states(struct tracker_bpf *t, unsigned from, unsigned to) {
                 return r;
         for (size_t i = 0; i < _MEMCG_MAX; i++)
                 t->groups[to].carried[i] += sample.states.value[i] + t->groups[from].carried[i];
+        memset(t->groups[from].carried, 0, sizeof(t->groups[from].carried));
         if (t->groups[from].state_misses < t->groups[to].state_misses)
                 t->groups[to].state_misses = t->groups[from].state_misses; /* what either missed, their sum lacks */
         return 0;

@@ -99,8 +99,8 @@ void tracker_memory(const struct tracker_options *o, unsigned cpus, struct track
         if (m.objects < MP_WAYS)
                 m.objects = MP_WAYS;
         m.per_site = sizeof(struct mp_site) + sizeof(struct mp_rare) + (uint64_t)cpus * sizeof(struct mp_counts);
-        m.per_group = sizeof(struct mp_group) + MP_CATCH_ALLS * sizeof(struct mp_rare) +
-                      sizeof(struct mp_group_losses) + (uint64_t)cpus * sizeof(struct mp_group_counts);
+        m.per_group = sizeof(struct mp_group) + MP_CATCH_ALLS * sizeof(struct mp_rare) + sizeof(struct mp_group_losses) +
+                      (uint64_t)cpus * sizeof(struct mp_group_counts);
         m.total = (m.groups + 1) * m.per_group + m.sites * m.per_site + m.objects / MP_WAYS * sizeof(struct mp_set) +
                   stacks * sizeof(struct mp_stack) + spill * 64 /* a hash element with its key, value and links */ +
                   2 * MP_CSS_IDS * sizeof(u64) + MP_CPUS * sizeof(struct mp_cpu);

@@ -201,13 +201,7 @@ enum mp_loss {
 };
 
 /* What falls on the group whose allocation it was: names that found no room. */
-enum mp_group_loss {
-        MP_LOSS_SITES_FULL,
-        MP_LOSS_STACKS_FULL,
-        MP_LOSS_STACK_ERRORS,
-        MP_LOSS_STACK_MIXED,
-        _MP_GROUP_LOSSES
-};
+enum mp_group_loss { MP_LOSS_SITES_FULL, MP_LOSS_STACKS_FULL, MP_LOSS_STACK_ERRORS, MP_LOSS_STACK_MIXED, _MP_GROUP_LOSSES };
 
 /* Rare, so that all CPUs share it: atomics. */
 struct mp_group_losses {
