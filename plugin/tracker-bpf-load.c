@@ -323,6 +323,7 @@ static void size_tables(struct tracker_bpf *t) {
         bpf_map__set_max_entries(t->skel->maps.rare, tables->n_slots);
         bpf_map__set_max_entries(t->skel->maps.groups, tables->n_groups);
         bpf_map__set_max_entries(t->skel->maps.group_counts, tables->n_groups * tables->n_cpus);
+        bpf_map__set_max_entries(t->skel->maps.group_losses, tables->n_groups);
 }
 
 static bool is_wanted(const struct tracker_bpf *t, const struct hook *hook) {
@@ -418,6 +419,7 @@ static int map_tables(struct tracker_bpf *t, char **reterr) {
                 {t->skel->maps.rare, &tables->rare},
                 {t->skel->maps.groups, &tables->groups},
                 {t->skel->maps.group_counts, &tables->group_counts},
+                {t->skel->maps.group_losses, &tables->group_losses},
         };
 
         for (size_t i = 0; i < ELEMENTS(maps); i++) {
@@ -443,7 +445,7 @@ int tracker_bpf_load(struct tracker_bpf *t, char **reterr) {
 void tracker_bpf_unload(struct tracker_bpf *t) {
         struct tables *tables = &t->tables;
         struct table *all[] = {&tables->objects, &tables->sites, &tables->stacks, &tables->counts, &tables->rare,
-                &tables->groups, &tables->group_counts};
+                &tables->groups, &tables->group_counts, &tables->group_losses};
 
         tracker_bpf_detach(t);
         for (size_t i = 0; i < ELEMENTS(all); i++)

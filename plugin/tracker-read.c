@@ -334,6 +334,20 @@ static int read_rows(const struct tables *t, unsigned group, struct tracker_samp
         return 0;
 }
 
+/* What found no room for its name. */
+static void read_group_losses(const struct tables *t, unsigned group, struct tracker_sample *sample) {
+        static const enum loss names[_MP_GROUP_LOSSES] = {
+                [MP_LOSS_SITES_FULL] = LOSS_SITES_FULL,
+                [MP_LOSS_STACKS_FULL] = LOSS_STACKS_FULL,
+                [MP_LOSS_STACK_ERRORS] = LOSS_STACK_ERRORS,
+                [MP_LOSS_STACK_MIXED] = LOSS_STACK_MIXED,
+        };
+        const struct mp_group_losses *l = (struct mp_group_losses *)t->group_losses.data + group;
+
+        for (size_t i = 0; i < _MP_GROUP_LOSSES; i++)
+                sample->lost[names[i]] += (int64_t)READ(l->lost[i]);
+}
+
 static void read_group_counts(const struct tables *t, unsigned group, struct tracker_sample *sample) {
         static const enum memcg_counter counters[_MP_STATES] = {
                 [MP_STATE_KMEM] = MEMCG_KERNEL,
@@ -364,6 +378,7 @@ int tables_read(const struct tables *t, unsigned group, struct tracker_sample *r
         if (r < 0)
                 return r;
         read_group_counts(t, group, &sample);
+        read_group_losses(t, group, &sample);
         *ret = sample;
         sample = (struct tracker_sample){};
         return 0;

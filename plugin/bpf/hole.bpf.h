@@ -79,7 +79,7 @@ SEC("fexit") int hole_alloc_bulk(u64 *ctx) {
         }
         b.bytes += charged ? OBJCG_BYTES : 0;
         b.tag = mp_tag(b.group, MP_BULK, charged, 0);
-        b.stack = stack_id(ctx);
+        b.stack = stack_id(ctx, b.group);
         g = group_of(b.group);
         b.nodes = g && g->flags & MP_GROUP_NUMA;
         bpf_loop((u32)n, take_one, &b, 0);

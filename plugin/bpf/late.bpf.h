@@ -12,7 +12,9 @@
 INLINE void to_limbo(u64 site, u64 key, u64 bytes, u32 gfp) {
         u32 slot = slot_of(site, mp_tag(MP_LIMBO, MP_CACHE, 0, 0), gfp) & ~MP_DEEP;
 
-        if (slot <= site_mask)
+        if (slot > site_mask)
+                lose(MP_LOSS_LIMBO_FULL); /* limbo is nobody's, and so is what it loses */
+        else
                 track(key, mp_value(bytes, slot, MP_LATE));
 }
 

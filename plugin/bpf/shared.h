@@ -11,7 +11,7 @@
 #include <linux/types.h>
 #endif
 
-#define MP_LAYOUT 2
+#define MP_LAYOUT 3
 
 #define MP_CSS_IDS 65536 /* css ids that the group table covers; the memory controller has at most 65535 memcgs */
 #define MP_CPUS 4096     /* a power of two; on larger machines two CPUs would share their marks */
@@ -190,17 +190,22 @@ struct mp_group {
 /* ... and how many calls it stands for, in 1/256. */
 #define mp_page_calls(weight, order) ((__u64)(weight) >> (4 + (order)))
 
+/* What cannot be put down to a group. */
 enum mp_loss {
         MP_LOSS_LIMBO_FULL, /* objects in limbo; those of groups stand in untracked_calls */
-        MP_LOSS_SITES_FULL,
-        MP_LOSS_STACKS_FULL,
-        MP_LOSS_STACK_ERRORS,
-        MP_LOSS_STACK_MIXED,
         MP_LOSS_GROUP_LOOKUPS,
         MP_LOSS_UNSIZED_FREES,
         MP_LOSS_CHARGES,
         MP_LOSS_BULK_PAGES,
         _MP_LOSSES
+};
+
+/* What falls on the group whose allocation it was: names that found no room. */
+enum mp_group_loss { MP_LOSS_SITES_FULL, MP_LOSS_STACKS_FULL, MP_LOSS_STACK_ERRORS, MP_LOSS_STACK_MIXED, _MP_GROUP_LOSSES };
+
+/* Rare, so that all CPUs share it: atomics. */
+struct mp_group_losses {
+        __u64 lost[_MP_GROUP_LOSSES];
 };
 
 /* What the iterator tells of a cgroup's memory css. */
@@ -220,9 +225,15 @@ struct mp_css {
 #define mp_css_entry(serial, epoch, group) (mp_css_key(serial, epoch) << 16 | (group))
 #define mp_css_group(e) ((__u32)(e)&0xffff)
 
-/* The sweep: what it is told and what it answers. */
+/*
+ * The sweep: what it is told and what it answers. The spill comes in batches, because a run has to be short and a program of
+ * 6.1 cannot begin in the middle of a hash: user space keeps the place and hands over what it read there.
+ */
+#define MP_SPILL_BATCH 256
+
 struct mp_sweep {
-        __u32 first, sets;            /* of the object table */
-        __u64 spill_key, spill_value; /* sets 0: this one object, and `dropped` says whether it is gone */
+        __u32 first, sets; /* of the object table */
+        __u32 n_spilled;   /* so many of spill_batch */
+        __u32 pad;
         __u64 checked, dropped, late;
 };

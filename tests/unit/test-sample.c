@@ -89,7 +89,11 @@ static void what_is_not_bytes(void **state) {
                         .charges_verified = k,
                         .swept_at_us = 7 - k,
                         .states = {.known = k == 1 ? 6 : 3, .value = {0, k, k}},
-                        .lost = {[LOSS_RECURSION] = 5 * k, [LOSS_OBJECTS_FULL] = k, [LOSS_MISSED_FREES] = 2 * k}};
+                        .lost = {[LOSS_RECURSION] = 5 * k,
+                                [LOSS_OBJECTS_FULL] = k,
+                                [LOSS_SITES_FULL] = 3 * k,
+                                [LOSS_STACKS_FULL] = 4 * k,
+                                [LOSS_MISSED_FREES] = 2 * k}};
                 struct tracker_row row = make(TYPE_USER, true, 1, 10);
 
                 row.estimated = true;
@@ -113,6 +117,8 @@ static void what_is_not_bytes(void **state) {
         assert_int_equal(a.sample.lost[LOSS_RECURSION], 10);   /* the engine's, not a sum */
         assert_int_equal(a.sample.lost[LOSS_OBJECTS_FULL], 3); /* each group's own */
         assert_int_equal(a.sample.lost[LOSS_MISSED_FREES], 6);
+        assert_int_equal(a.sample.lost[LOSS_SITES_FULL], 9);
+        assert_int_equal(a.sample.lost[LOSS_STACKS_FULL], 12);
         sample_adder_done(&a);
 }
 
