@@ -121,6 +121,8 @@ static int names_of(const json_t *site, struct row *ret) {
                 r = copy_string(site, "function", &ret->function);
         if (r >= 0)
                 r = copy_string(site, "module", &ret->module);
+        if (r >= 0)
+                r = copy_string(site, "category", &ret->category);
         return r < 0 || !ret->key ? -ENOMEM : 0;
 }
 

@@ -262,6 +262,10 @@ static char *cell_charged(const json_t *row) {
         return table_text(row, "charged");
 }
 
+static char *cell_category(const json_t *row) {
+        return table_text(row, "category");
+}
+
 /* "function+0xoff [module]"; the key where a row has no function of its own, because it is a group or has no name. */
 static char *site_name(const json_t *row) {
         _cleanup_free_ char *function = table_text(row, "function"), *module = table_text(row, "module"), *offset = NULL;
@@ -321,6 +325,7 @@ static const struct column site_columns[] = {
         {"ALLOCATED", 10, true, cell_allocated},
         {"TYPE", 6, false, cell_type},
         {"CHG", 3, false, cell_charged},
+        {"CATEGORY", 10, false, cell_category},
         {"SITE", 0, false, cell_site},
 };
 
@@ -330,6 +335,7 @@ static const struct column node_columns[] = {
         {"ALLOCATED", 10, true, cell_allocated},
         {"TYPE", 6, false, cell_type},
         {"CHG", 3, false, cell_charged},
+        {"CATEGORY", 10, false, cell_category},
         {"NODES", 5, false, cell_nodes},
         {"SITE", 0, false, cell_site},
 };

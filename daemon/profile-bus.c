@@ -189,6 +189,8 @@ static int append_more(sd_bus_message *m, const struct row *row) {
         if (r >= 0)
                 r = sd_bus_message_append(m, "{sv}{sv}{sv}", "key", "s", row->key, "blind", "b", !row->live_known, "estimated",
                         "b", row->estimated);
+        if (r >= 0 && row->category)
+                r = sd_bus_message_append(m, "{sv}", "category", "s", row->category);
         if (r >= 0)
                 r = append_figures(m, &row->figures);
         if (r >= 0 && !gfp_empty(&row->gfp))
@@ -215,7 +217,7 @@ static int append_row(sd_bus_message *m, const struct row *row) {
 }
 
 /* Upper bounds of what a row takes in a message besides its texts: fixed members and names with their padding, and lists. */
-#define ROW_BYTES 600
+#define ROW_BYTES 640
 #define LIST_BYTES 48
 #define FLAG_BYTES 32
 #define PART_BYTES 24
@@ -226,7 +228,8 @@ static size_t row_size(const struct row *row) {
         gfp_names(&row->gfp, &names);
         return ROW_BYTES + (names.n > 0 ? LIST_BYTES + names.n * FLAG_BYTES : 0) +
                (row->n_parts > 0 ? LIST_BYTES + row->n_parts * PART_BYTES : 0) + strlen(row->key) +
-               (row->function ? strlen(row->function) : 0) + (row->module ? strlen(row->module) : 0);
+               (row->function ? strlen(row->function) : 0) + (row->module ? strlen(row->module) : 0) +
+               (row->category ? strlen(row->category) : 0);
 }
 
 static int append_rows(sd_bus_message *reply, const struct summary *summary) {

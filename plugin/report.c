@@ -256,7 +256,7 @@ static void write_row(struct text_json *j, const struct row *r) {
         write_string(j, "function", r->function);
         write_known(j, "offset", r->has_offset, r->offset);
         write_string(j, "module", r->module);
-        text_json_null(j, "category");
+        write_string(j, "category", r->category);
         write_string(j, "type", site_type_to_string(r->type));
         text_json_boolean(j, "charged", r->charged);
         write_figures(j, &r->figures, r->live_known);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Measures to rows and totals: what is blind, what is accurate, and what of it all adds up to what. */
+#include "category.h"
 #include "summary.h"
 
 /*
@@ -36,13 +37,16 @@ static void blind(struct figures *f) {
 
 static int fill_names(const struct measure *m, struct row *row) {
         const char *function = m->symbol.name, *module = m->symbol.module ?: "";
+        char category[CATEGORY_MAX];
 
         row->has_offset = function && !measure_is_synthetic(m);
         row->offset = m->symbol.offset;
         row->key = measure_is_synthetic(m) ? strdup(function) : site_key(function, m->symbol.offset, module);
         row->function = function ? strdup(function) : NULL;
         row->module = function ? strdup(module) : NULL;
-        return row->key && (!function || (row->function && row->module)) ? 0 : -ENOMEM;
+        category_of(NULL, function, function ? module : NULL, category);
+        row->category = strdup(category);
+        return row->key && row->category && (!function || (row->function && row->module)) ? 0 : -ENOMEM;
 }
 
 /* Parts by node; measures come in the order of their nodes. */

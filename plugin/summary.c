@@ -6,6 +6,7 @@ void row_done(struct row *r) {
         free(r->key);
         free(r->function);
         free(r->module);
+        free(r->category);
         free(r->parts);
 }
 
@@ -43,10 +44,10 @@ static bool within(const struct filter *f, const struct row *r) {
                (!filter_has(f, FILTER_MAX_SIZE) || bytes <= f->integers[FILTER_MAX_SIZE]);
 }
 
-/* Files, lines and categories take allocation tags. */
+/* Files and lines take allocation tags. */
 static bool passes(const struct filter *f, const struct row *r) {
         return equals(f, FILTER_MODNAME, r->module) && equals(f, FILTER_FUNCTION, r->function) &&
-               equals(f, FILTER_FILENAME, NULL) && !filter_has(f, FILTER_LINENO) && equals(f, FILTER_CATEGORY, NULL) &&
+               equals(f, FILTER_FILENAME, NULL) && !filter_has(f, FILTER_LINENO) && equals(f, FILTER_CATEGORY, r->category) &&
                equals(f, FILTER_TYPE, site_type_to_string(r->type)) && equals_bool(f, FILTER_INACCURATE, !r->accurate) &&
                equals_bool(f, FILTER_CHARGED, r->charged) && within(f, r);
 }
@@ -139,8 +140,9 @@ static const char *group_name(const struct row *r, enum filter_group by) {
                 return !r->module ? "unknown" : r->module[0] ? r->module : "kernel";
         case GROUP_TYPE:
                 return site_type_to_string(r->type) ?: "unknown";
-        case GROUP_FILE:
         case GROUP_CATEGORY:
+                return r->category ?: "unknown";
+        case GROUP_FILE:
                 return "unknown"; /* they take allocation tags */
         case GROUP_SITE:
         case GROUP_NODE:
@@ -149,13 +151,18 @@ static const char *group_name(const struct row *r, enum filter_group by) {
         }
 }
 
-/* Charged and uncharged are separate lenses, and estimates are not added to counts: such rows stay apart. */
+/*
+ * Charged and uncharged are separate lenses, user pages have a total of their own, and estimates are not added to counts: such
+ * rows stay apart.
+ */
 static int compare_groups(const void *a, const void *b, void *by) {
         const struct row *x = a, *y = b;
         int r = strcmp(group_name(x, *(enum filter_group *)by), group_name(y, *(enum filter_group *)by));
 
         if (r == 0)
                 r = (int)x->charged - (int)y->charged;
+        if (r == 0)
+                r = (int)(x->type == TYPE_USER) - (int)(y->type == TYPE_USER);
         return r ?: (int)x->estimated - (int)y->estimated;
 }
 
@@ -187,6 +194,12 @@ static int add_parts(struct row *to, const struct row *from) {
         return 0;
 }
 
+/* What two members of a group do not share, the group does not have. */
+static void keep_shared(char **to, const char *from) {
+        if (*to && (!from || !streq(*to, from)))
+                free(TAKE(*to));
+}
+
 /* A group with a blind member knows what lives in the others, and that this is not all. */
 static int add_row(struct row *to, struct row *from) {
         bool partly = to->live_known != from->live_known;
@@ -198,10 +211,8 @@ static int add_row(struct row *to, struct row *from) {
         to->gfp.unknown |= from->gfp.unknown;
         if (to->type != from->type)
                 to->type = _TYPE_MAX;
-        if (to->module && (!from->module || !streq(to->module, from->module))) {
-                free(to->module);
-                to->module = NULL;
-        }
+        keep_shared(&to->module, from->module);
+        keep_shared(&to->category, from->category);
         return add_parts(to, from);
 }
 
@@ -223,6 +234,8 @@ static int generalize(struct row *r, enum filter_group by) {
                 free(r->module);
                 r->module = NULL;
         }
+        if (by != GROUP_FUNCTION && by != GROUP_MODULE && by != GROUP_CATEGORY)
+                free(TAKE(r->category));
         return 0;
 }
 

@@ -31,6 +31,7 @@ struct row {
         char *key;      /* "function+0xOFF[module]", or the group's name when grouped */
         char *function; /* NULL when grouped away */
         char *module;   /* "" for the kernel itself, NULL when grouped away */
+        char *category; /* as category_of() has it, NULL when grouped away */
         bool has_offset;
         uint32_t offset;
         enum site_type type; /* meaningless (_TYPE_MAX) when grouped over types */

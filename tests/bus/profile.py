@@ -137,7 +137,9 @@ def filters_select(t):
             ({"type": "slab"}, everything_ - {"pte_alloc_one"}),
             ({"type": "percpu"}, set()),
             ({"charged": False}, {"alloc_inode"}),
-            ({"category": "mm"}, set()),
+            ({"category": "mm"}, {"pte_alloc_one"}),
+            ({"category": "fs"}, {"alloc_inode"}),  # and not fs/pipe
+            ({"category": "fs/pipe"}, {"alloc_pipe_info"}),
             ({"node": dbus.Byte(0)}, set()),
             ({"charged": True, "type": "slab", "min_size": dbus.UInt64(6000)}, {"alloc_pipe_info"})):
         try:
@@ -161,6 +163,8 @@ def filters_arrange(t):
         check(0 < len(document["sites"]) <= 4, f"rows grouped by {group}: {document['sites']}")
     equal(sum(s["allocated_bytes"] for s in summary(t, group_by="type")["sites"]),
           sum(s["allocated_bytes"] for s in summary(t)["sites"]), "bytes of groups against bytes of sites")
+    equal({s["key"] for s in summary(t, group_by="category")["sites"]}, {"fs", "fs/pipe", "mm", "net"}, "categories")
+    equal({s[9]["category"] for s in sites(t)}, {"fs", "fs/pipe", "mm", "net"}, "categories of typed rows")
 
 
 STRINGS = ("modname", "function", "filename", "type", "category", "sort", "group_by")

@@ -62,6 +62,7 @@ static void make_row(struct row *r) {
                 .key = any_name(),
                 .function = maybe() ? any_name() : NULL,
                 .module = maybe() ? any_name() : NULL,
+                .category = maybe() ? any_name() : NULL,
                 .has_offset = maybe(),
                 .offset = (uint32_t)any(),
                 .type = any() % (_TYPE_MAX + 1),
@@ -166,7 +167,7 @@ static json_t *row_json(const struct row *r) {
         set(o, "function", text_or_null(r->function));
         set(o, "offset", integer_or_null(r->has_offset, r->offset));
         set(o, "module", text_or_null(r->module));
-        set(o, "category", json_null());
+        set(o, "category", text_or_null(r->category));
         set(o, "type", text_or_null(site_type_to_string(r->type)));
         set(o, "charged", json_boolean(r->charged));
         set_figures(o, &r->figures, r->live_known);

@@ -5,7 +5,7 @@
 #include "report.h"
 
 struct sketch {
-        const char *function, *module;
+        const char *function, *module, *category;
         uint32_t offset;
         enum site_type type;
         bool charged, live_known, accurate;
@@ -13,13 +13,13 @@ struct sketch {
 };
 
 static const struct sketch sketches[] = {
-        {"alloc_inode", "", 0x10, TYPE_SLAB, true, true, true, 600, 3},
-        {"alloc_inode", "", 0x40, TYPE_SLAB, true, true, true, 100, 9},
-        {"alloc_inode", "", 0x10, TYPE_SLAB, false, true, true, 50, 1},
-        {"ext4_thing", "ext4", 0x8, TYPE_SLAB, true, true, false, -40, -1},
-        {"pte_alloc_one", "", 0x19, TYPE_PAGE, true, true, true, 4096, 1},
-        {"do_anonymous_page", "", 0x31e, TYPE_USER, true, false, false, 9999999, 99},
-        {NULL, NULL, 0, TYPE_PAGE, false, true, true, 8192, 2},
+        {"alloc_inode", "", "fs", 0x10, TYPE_SLAB, true, true, true, 600, 3},
+        {"alloc_inode", "", "fs", 0x40, TYPE_SLAB, true, true, true, 100, 9},
+        {"alloc_inode", "", "fs", 0x10, TYPE_SLAB, false, true, true, 50, 1},
+        {"ext4_thing", "ext4", "fs/ext4", 0x8, TYPE_SLAB, true, true, false, -40, -1},
+        {"pte_alloc_one", "", "mm", 0x19, TYPE_PAGE, true, true, true, 4096, 1},
+        {"do_anonymous_page", "", "mm", 0x31e, TYPE_USER, true, false, false, 9999999, 99},
+        {NULL, NULL, "other", 0, TYPE_PAGE, false, true, true, 8192, 2},
 };
 
 static struct summary *make(void) {
@@ -43,6 +43,7 @@ static struct summary *make(void) {
                         .key = strdup(key),
                         .function = k->function ? strdup(k->function) : NULL,
                         .module = k->module ? strdup(k->module) : NULL,
+                        .category = strdup(k->category),
                         .has_offset = k->function,
                         .offset = k->offset,
                         .type = k->type,
@@ -109,6 +110,8 @@ static void test_filters(void **state) {
         check("inaccurate=no charged=no", "unknown+0x0 alloc_inode+0x10");
         check("filename=mm/memory.c", ""); /* no file is known here, and what is not known equals nothing */
         check("lineno=1", "");
+        check("category=fs", "alloc_inode+0x10 alloc_inode+0x40 alloc_inode+0x10"); /* and not what is fs/ext4 */
+        check("category=fs/ext4", "ext4_thing+0x8");
 }
 
 static void test_sizes_are_signed(void **state) {
@@ -120,6 +123,7 @@ static void test_sizes_are_signed(void **state) {
 static void test_groups(void **state) {
         check("group_by=function type=slab", "alloc_inode alloc_inode ext4_thing");
         check("group_by=module", "unknown kernel kernel ext4 kernel");
+        check("group_by=category", "other mm fs fs fs/ext4 mm");
         check("group_by=type charged=yes", "page slab user");
         check("group_by=type limit=1", "page");
 }
