@@ -105,7 +105,7 @@ static bool parse_place(char *place, struct allocinfo_row *row) {
                 row->module[0] = '\0';
         }
         colon = strrchr(place, ':');
-        if (!colon || colon == place || text_to_u64(colon + 1, &row->line) < 0)
+        if (!colon || colon == place || text_to_u64(colon + 1, &row->line) < 0 || row->line > INT64_MAX)
                 return false;
         allocinfo_copy_name(row->file, place, (size_t)(colon - place));
         return true;
