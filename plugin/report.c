@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Summaries, reports, lists and support as JSON. null means not measured, 0 means none; ids that can pass 2^53 are strings;
- * every string is escaped here, so what came from outside may be anything.
+ * Summaries, reports, allocinfo, lists and support as JSON. null means not measured, 0 means none; ids that can pass 2^53 are
+ * strings; every string is escaped here, so what came from outside may be anything.
  */
 #include <time.h>
 
@@ -331,6 +331,60 @@ char *report_summary(const struct summary *s) {
 
         if (write_summary(&j, s) < 0)
                 return NULL;
+        text_json_raw(&j, "\n", 1);
+        return text_json_take(&j);
+}
+
+/* ---- allocinfo ------------------------------------------------------------------------------------------------------------
+ */
+
+static json_t *allocinfo_head(const struct allocinfo *a, const struct filter *filter) {
+        json_t *o = document("memcgprof.allocinfo", "alloc-tags", a->counting != COUNTING_OFF);
+
+        set(o, "at_us", json_integer(a->at_us));
+        set(o, "source", json_string(a->source == ALLOCINFO_IOCTL ? "ioctl" : "text"));
+        set(o, "content_id", a->source == ALLOCINFO_IOCTL ? id_string(a->content_id) : json_null());
+        set(o, "retries", json_integer(a->retries));
+        set(o, "counting", a->counting == COUNTING_UNKNOWN ? json_null() : json_boolean(a->counting == COUNTING_ON));
+        set(o, "accurate", json_boolean(a->total.accurate && a->counting != COUNTING_OFF));
+        set(o, "filter", filter_json(filter));
+        set(o, "totals",
+                json_pack("{s:I, s:I, s:I}", "bytes", (json_int_t)a->total.bytes, "calls", (json_int_t)a->total.calls, "tags",
+                        (json_int_t)a->total.tags));
+        set(o, "total_sites", json_integer((json_int_t)a->total_sites));
+        return o;
+}
+
+/* Of a group only the name that it shares is known. */
+static void write_allocinfo_row(struct text_json *j, const struct allocinfo_row *r, enum filter_group group) {
+        _cleanup_free_ char *key = allocinfo_key(r, group);
+        bool site = group == GROUP_SITE;
+
+        j->failed = j->failed || !key;
+        text_json_open(j, NULL, '{');
+        write_string(j, "key", key);
+        write_string(j, "file", site || group == GROUP_FILE ? r->file : NULL);
+        write_known(j, "line", site, (int64_t)r->line);
+        write_string(j, "function", site || group == GROUP_FUNCTION ? r->function : NULL);
+        write_string(j, "module", site || group == GROUP_MODULE ? r->module : NULL);
+        text_json_null(j, "category");
+        text_json_integer(j, "bytes", r->bytes);
+        text_json_integer(j, "calls", r->calls);
+        text_json_boolean(j, "accurate", r->accurate);
+        text_json_integer(j, "tags", (int64_t)r->tags);
+        text_json_close(j, '}');
+}
+
+char *report_allocinfo(const struct allocinfo *a, const struct filter *filter) {
+        _cleanup_(text_json_done) struct text_json j = {};
+
+        if (write_head(&j, allocinfo_head(a, filter)) < 0)
+                return NULL;
+        text_json_open(&j, "sites", '[');
+        for (size_t i = 0; i < a->n_rows; i++)
+                write_allocinfo_row(&j, &a->rows[i], a->group);
+        text_json_close(&j, ']');
+        text_json_close(&j, '}');
         text_json_raw(&j, "\n", 1);
         return text_json_take(&j);
 }
