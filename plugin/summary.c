@@ -4,6 +4,7 @@
 
 void row_done(struct row *r) {
         free(r->key);
+        free(r->file);
         free(r->function);
         free(r->module);
         free(r->parts);
@@ -34,6 +35,10 @@ static bool equals_bool(const struct filter *f, enum filter_key key, bool value)
         return !filter_has(f, key) || f->booleans[key] == value;
 }
 
+static bool equals_line(const struct filter *f, const struct row *r) {
+        return !filter_has(f, FILTER_LINENO) || (r->has_line && f->integers[FILTER_LINENO] == r->line);
+}
+
 static bool within(const struct filter *f, const struct row *r) {
         int64_t bytes = figures_live_bytes(&r->figures);
 
@@ -43,10 +48,10 @@ static bool within(const struct filter *f, const struct row *r) {
                (!filter_has(f, FILTER_MAX_SIZE) || bytes <= f->integers[FILTER_MAX_SIZE]);
 }
 
-/* Files, lines and categories take allocation tags. */
+/* Files and lines take allocation tags; categories are not told yet. */
 static bool passes(const struct filter *f, const struct row *r) {
         return equals(f, FILTER_MODNAME, r->module) && equals(f, FILTER_FUNCTION, r->function) &&
-               equals(f, FILTER_FILENAME, NULL) && !filter_has(f, FILTER_LINENO) && equals(f, FILTER_CATEGORY, NULL) &&
+               equals(f, FILTER_FILENAME, r->file) && equals_line(f, r) && equals(f, FILTER_CATEGORY, NULL) &&
                equals(f, FILTER_TYPE, site_type_to_string(r->type)) && equals_bool(f, FILTER_INACCURATE, !r->accurate) &&
                equals_bool(f, FILTER_CHARGED, r->charged) && within(f, r);
 }
@@ -140,8 +145,9 @@ static const char *group_name(const struct row *r, enum filter_group by) {
         case GROUP_TYPE:
                 return site_type_to_string(r->type) ?: "unknown";
         case GROUP_FILE:
+                return r->file ?: "unknown";
         case GROUP_CATEGORY:
-                return "unknown"; /* they take allocation tags */
+                return "unknown";
         case GROUP_SITE:
         case GROUP_NODE:
         default:
@@ -187,6 +193,13 @@ static int add_parts(struct row *to, const struct row *from) {
         return 0;
 }
 
+static void keep_shared(char **to, const char *from) {
+        if (!*to || (from && streq(*to, from)))
+                return;
+        free(*to);
+        *to = NULL;
+}
+
 /* A group with a blind member knows what lives in the others, and that this is not all. */
 static int add_row(struct row *to, struct row *from) {
         bool partly = to->live_known != from->live_known;
@@ -198,10 +211,8 @@ static int add_row(struct row *to, struct row *from) {
         to->gfp.unknown |= from->gfp.unknown;
         if (to->type != from->type)
                 to->type = _TYPE_MAX;
-        if (to->module && (!from->module || !streq(to->module, from->module))) {
-                free(to->module);
-                to->module = NULL;
-        }
+        keep_shared(&to->module, from->module);
+        keep_shared(&to->file, from->file);
         return add_parts(to, from);
 }
 
@@ -213,8 +224,12 @@ static int generalize(struct row *r, enum filter_group by) {
                 return -ENOMEM;
         free(r->key);
         r->key = key;
-        r->offset = 0;
-        r->has_offset = false;
+        r->offset = r->line = 0;
+        r->has_offset = r->has_line = false;
+        if (by != GROUP_FILE && by != GROUP_FUNCTION) {
+                free(r->file);
+                r->file = NULL;
+        }
         if (by != GROUP_FUNCTION) {
                 free(r->function);
                 r->function = NULL;
