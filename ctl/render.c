@@ -55,6 +55,7 @@ static const char *const loss_meanings[] = {
         [LOSS_UNSIZED_FREES] = "frees of older objects whose size the kernel does not tell",
         [LOSS_CHARGES] = "allocations whose owner was inferred wrongly, of those that were verified",
         [LOSS_BULK_PAGES] = "uncharged pages taken in bulk, which no tracepoint tells: at most so many are in no row",
+        [LOSS_TAGS_FULL] = "allocations named by their call because the table of alloc tags was full",
 };
 _Static_assert(ELEMENTS(loss_meanings) == _LOSS_MAX, "every loss has a meaning");
 
@@ -266,17 +267,24 @@ static char *cell_category(const json_t *row) {
         return table_text(row, "category");
 }
 
-/* "function+0xoff [module]"; the key where a row has no function of its own, because it is a group or has no name. */
+/*
+ * "function+0xoff [module]", or "function file:line [module]"; the key where a row has no function of its own, because it is a
+ * group or has no name.
+ */
 static char *site_name(const json_t *row) {
-        _cleanup_free_ char *function = table_text(row, "function"), *module = table_text(row, "module"), *offset = NULL;
+        _cleanup_free_ char *function = table_text(row, "function"), *module = table_text(row, "module"), *place = NULL,
+                            *file = table_text(row, "file");
         const char *m = json_string_value(get(row, "module"));
 
         if (!json_is_string(get(row, "function")))
                 return table_text(row, "key");
-        offset = json_is_integer(get(row, "offset")) ? format("+0x%" PRIx64, integer(row, "offset")) : strdup("");
-        if (!function || !module || !offset)
+        if (file && json_is_integer(get(row, "line")))
+                place = format(" %s:%" PRIi64, file, integer(row, "line"));
+        else
+                place = json_is_integer(get(row, "offset")) ? format("+0x%" PRIx64, integer(row, "offset")) : strdup("");
+        if (!function || !module || !place)
                 return NULL;
-        return m && *m ? format("%s%s [%s]", function, offset, module) : format("%s%s", function, offset);
+        return m && *m ? format("%s%s [%s]", function, place, module) : format("%s%s", function, place);
 }
 
 /* What a reader has to know of a row's figures. That they are estimates is said by their "~", how good they are here. */

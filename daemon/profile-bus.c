@@ -206,10 +206,10 @@ static int append_row(sd_bus_message *m, const struct row *row) {
         int r;
 
         r = sd_bus_message_open_container(m, 'r', "sustssbxxba{sv}");
-        /* File and line are for kernels with allocation tags; without them the function and offset are the site. */
+        /* By an alloc tag: file and line; else function and offset. */
         if (r >= 0)
-                r = sd_bus_message_append(m, "sustssbxxb", "", 0u, function, (uint64_t)row->offset, module, type, row->charged,
-                        row->live_known ? figures_live_bytes(&row->figures) : INT64_C(0),
+                r = sd_bus_message_append(m, "sustssbxxb", row->file ?: "", row->line, function, (uint64_t)row->offset, module,
+                        type, row->charged, row->live_known ? figures_live_bytes(&row->figures) : INT64_C(0),
                         row->live_known ? figures_live_calls(&row->figures) : INT64_C(0), row->accurate);
         if (r >= 0)
                 r = append_more(m, row);
@@ -228,8 +228,8 @@ static size_t row_size(const struct row *row) {
         gfp_names(&row->gfp, &names);
         return ROW_BYTES + (names.n > 0 ? LIST_BYTES + names.n * FLAG_BYTES : 0) +
                (row->n_parts > 0 ? LIST_BYTES + row->n_parts * PART_BYTES : 0) + strlen(row->key) +
-               (row->function ? strlen(row->function) : 0) + (row->module ? strlen(row->module) : 0) +
-               (row->category ? strlen(row->category) : 0);
+               (row->file ? strlen(row->file) : 0) + (row->function ? strlen(row->function) : 0) +
+               (row->module ? strlen(row->module) : 0) + (row->category ? strlen(row->category) : 0);
 }
 
 static int append_rows(sd_bus_message *reply, const struct summary *summary) {

@@ -179,14 +179,34 @@ static struct verdict probe_kallsyms(const struct context *c, const char *argume
                 restriction ?: "unknown");
 }
 
+#define MEM_PROFILING "/proc/sys/vm/mem_profiling"
+
+/* Off until the next boot: by the command line, by the kernel's default, or shut down since. */
+static bool never_profiles(const struct context *c) {
+        _cleanup_free_ char *line = NULL, *path = format("%s/proc/allocinfo", c->root);
+
+        if (read_small(c, "/proc/cmdline", &line) >= 0 && strstr(line, "sysctl.vm.mem_profiling=never"))
+                return true;
+        return path && access(path, F_OK) < 0 && errno == ENOENT;
+}
+
 static struct verdict probe_alloc_tags(const struct context *c, const char *argument) {
+        _cleanup_free_ char *value = NULL;
+
         if (!c->types)
                 return verdict(false, NO_BTF);
         /* The field, not the type: struct alloc_tag is there without the feature too. */
         if (!ktypes_has_member(c->types, "task_struct", "alloc_tag"))
                 return verdict(false, "the kernel was built without CONFIG_MEM_ALLOC_PROFILING: sites are functions with "
                                       "offsets, not file and line");
-        return verdict(true, "the kernel was built with CONFIG_MEM_ALLOC_PROFILING; this version does not use its tags yet");
+        if (read_small(c, MEM_PROFILING, &value) >= 0 && streq(value, "1"))
+                return verdict(true, "the kernel tags its allocations: sites are file and line");
+        if (never_profiles(c))
+                return verdict(false,
+                        "the kernel was built with CONFIG_MEM_ALLOC_PROFILING, but its allocation profiling is off "
+                        "until the next boot (never, or shut down): sites are functions with offsets");
+        return verdict(false, "the kernel was built with CONFIG_MEM_ALLOC_PROFILING, but vm.mem_profiling is not 1: sites are "
+                              "functions with offsets wherever an allocation comes without its tag");
 }
 
 static bool readable(const struct allocinfo_status *s) {
@@ -228,7 +248,7 @@ static struct verdict probe_mem_profiling(const struct context *c, const char *a
         _cleanup_free_ char *value = NULL, *shown = NULL;
         int r;
 
-        r = read_small(c, "/proc/sys/vm/mem_profiling", &value);
+        r = read_small(c, MEM_PROFILING, &value);
         if (r == -ENOENT)
                 return verdict(false, "there is no sysctl vm.mem_profiling: the kernel has no allocation profiling");
         if (r < 0)
@@ -431,6 +451,13 @@ const struct support_item *support_find(const struct support *s, const char *nam
                 if (streq(s->items[i].name, name))
                         return &s->items[i];
         return NULL;
+}
+
+bool kernel_tags_allocations(void) {
+        const struct context here = {.root = ""};
+        _cleanup_free_ char *value = NULL;
+
+        return read_small(&here, MEM_PROFILING, &value) >= 0 && streq(value, "1");
 }
 
 const char *kernel_release(void) {

@@ -20,16 +20,29 @@
 
 /* ---- order ------------------------------------------------------------------------------------------------------------- */
 
-/* By what makes a row: site, type, charge. Rows without an address go by their function, and those without one come first. */
+static int compare_strings(const char *x, const char *y) {
+        return x == y ? 0 : strcmp(x ?: "", y ?: "");
+}
+
+/* Of rows without an address: a tag may have been copied more than once, and tags of one name (inlined functions) are one. */
+static int compare_names(const struct measure *x, const struct measure *y) {
+        int r = compare_strings(x->symbol.name, y->symbol.name);
+
+        if (r == 0)
+                r = compare_strings(x->file, y->file);
+        if (r == 0 && x->line != y->line)
+                r = x->line < y->line ? -1 : 1;
+        return r ?: compare_strings(x->symbol.module, y->symbol.module);
+}
+
+/* By what makes a row: site, type, charge. Rows without an address go by their names, and those without one come first. */
 static int compare_rows(const struct measure *x, const struct measure *y) {
+        int r = x->address == 0 && y->address == 0 ? compare_names(x, y) : 0;
+
         if (x->address != y->address)
                 return x->address < y->address ? -1 : 1;
-        if (x->address == 0) {
-                int r = strcmp(x->symbol.name ?: "", y->symbol.name ?: "");
-
-                if (r != 0)
-                        return r;
-        }
+        if (r != 0)
+                return r;
         if (x->type != y->type)
                 return x->type < y->type ? -1 : 1;
         return (int)x->charged - (int)y->charged;
@@ -107,7 +120,7 @@ static struct measure *nameless(struct measures *m) {
 static void resolve(
         const struct symbols *symbols, struct site_memory *memory, const struct tracker_row *row, struct site *ret) {
         if (row->function)
-                *ret = (struct site){.symbol = {.name = row->function, .module = ""}};
+                *ret = (struct site){.symbol = {.name = row->function, .module = row->module ?: ""}};
         else
                 site_resolve(symbols, memory, row->frames, row->n_frames, ret);
 }
@@ -133,8 +146,11 @@ static size_t name_rows(
                 if (!site.symbol.name && row->n_frames > 0)
                         missing++;
                 m->stacks = m->stacks || (row->type == TYPE_PAGE && row->charged && row->n_frames > 1);
+                m->tags = m->tags || (row->type == TYPE_PAGE && row->charged && row->file);
                 m->items[m->n++] = (struct measure){
                         .address = site.symbol.name && !row->function ? site.symbol.start + site.symbol.offset : 0,
+                        .file = row->file,
+                        .line = row->line,
                         .type = type_of(row, &site),
                         .charged = row->charged,
                         .live_known = row->live_known,
@@ -234,6 +250,7 @@ int measures_add(struct measures *into, const struct measures *from) {
         merge_measures(into);
         add_scalars(into, from, 1);
         into->stacks = into->stacks || from->stacks;
+        into->tags = into->tags || from->tags;
         into->swept_at_us = later(into->swept_at_us, from->swept_at_us);
         /* what one group does not know, the sum does not know */
         into->states.known = first ? from->states.known : into->states.known & from->states.known;

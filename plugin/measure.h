@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Measures: what trackers' rows are once they have names. One measure per (site, type, charged, node, estimated); several
+ * Measures: what trackers' rows are once they have names. One measure per (site, type, charged, node, estimated), a site being
+ * an address, or all that an alloc tag says; several
  * samples may be added into one set, because a profile is the sum of its groups:
  *
  *     measures_take() for each group, measures_add() into one set, measures_scale() once; then measures_subtract() of an older
@@ -16,6 +17,8 @@
 
 struct measure {
         uint64_t address; /* of the naming function + offset; 0: not known, or the row has a function without an address */
+        const char *file; /* of an alloc tag, which has symbol.name and symbol.module too; NULL: the site is no tag */
+        uint32_t line;
         enum site_type type;
         bool charged, live_known, estimated;
         int node; /* -1: not asked for, or on no one node */
@@ -29,7 +32,8 @@ struct measure {
 struct measures {
         struct measure *items; /* sorted by compare_measures() */
         size_t n;
-        bool stacks; /* charged pages were told apart by their stacks, so vmalloc is known from the others */
+        bool stacks; /* charged pages were told apart by their stacks, so vmalloc is known from the others; */
+        bool tags;   /* not of those that were told apart by alloc tags */
         int64_t irq_bytes, kthread_bytes, freed_unmatched;
         int64_t charges_verified, charges_mismatched;
         int64_t swept_at_us;
@@ -61,7 +65,7 @@ int64_t measure_add_errors(int64_t a, int64_t b);
 
 /* True for a row that has a function but no place in it (kernel stacks). */
 static inline bool measure_is_synthetic(const struct measure *m) {
-        return m->address == 0 && m->symbol.name;
+        return m->address == 0 && m->symbol.name && !m->file;
 }
 
 /* How many measures from `i` on are of one site, type and charge: a row of a document. */

@@ -251,8 +251,8 @@ static void write_nodes(struct text_json *j, const struct row *r) {
 static void write_row(struct text_json *j, const struct row *r) {
         text_json_open(j, NULL, '{');
         write_string(j, "key", r->key);
-        text_json_null(j, "file"); /* files and lines take alloc tags */
-        text_json_null(j, "line");
+        write_string(j, "file", r->file);
+        write_known(j, "line", r->has_line, r->line);
         write_string(j, "function", r->function);
         write_known(j, "offset", r->has_offset, r->offset);
         write_string(j, "module", r->module);
@@ -286,7 +286,7 @@ static json_t *baseline_json(const struct summary *s) {
 
 /* All but the sites. */
 static json_t *summary_head(const struct summary *s) {
-        json_t *o = document("memcgprof.summary", s->backend, false);
+        json_t *o = document("memcgprof.summary", s->backend, kernel_tags_allocations());
 
         set(o, "profile", profile_json(s));
         set_times(o, s);
@@ -393,7 +393,7 @@ char *report_allocinfo(const struct allocinfo *a, const struct filter *filter) {
  */
 
 static json_t *final_head(const struct summary *s, const struct report_end *end) {
-        json_t *o = document("memcgprof.report", s->backend, false);
+        json_t *o = document("memcgprof.report", s->backend, kernel_tags_allocations());
 
         set(o, "profile", profile_json(s));
         set_times(o, s);
@@ -457,14 +457,16 @@ json_t *report_support(
         const struct support *s, const struct tracker_ability *abilities, size_t n, const struct tracker_options *options) {
         json_t *o = document("memcgprof.support", s->backend, s->alloc_tags);
         json_t *items = json_array();
+        struct tracker_options here = *options;
 
+        here.no_tags = !s->alloc_tags;
         set(o, "at_us", json_integer(now_us()));
         for (size_t i = 0; i < s->n_items; i++)
                 json_array_append_new(items, item_json(s->items[i].name, s->items[i].available, s->items[i].reason));
         for (size_t i = 0; i < n; i++)
                 json_array_append_new(items, item_json(abilities[i].name, abilities[i].available, abilities[i].reason));
         set(o, "items", items);
-        set(o, "memory", memory_json(options, s->possible_cpus));
+        set(o, "memory", memory_json(&here, s->possible_cpus));
         return o;
 }
 
@@ -476,7 +478,7 @@ static json_t *entry_json(const struct report_list_entry *e) {
 }
 
 json_t *report_list(const char *backend, const struct report_list_entry *entries, size_t n) {
-        json_t *o = document("memcgprof.list", backend, false);
+        json_t *o = document("memcgprof.list", backend, kernel_tags_allocations());
         json_t *profiles = json_array();
 
         set(o, "at_us", json_integer(now_us()));

@@ -4,6 +4,7 @@
 
 void row_done(struct row *r) {
         free(r->key);
+        free(r->file);
         free(r->function);
         free(r->module);
         free(r->category);
@@ -35,6 +36,10 @@ static bool equals_bool(const struct filter *f, enum filter_key key, bool value)
         return !filter_has(f, key) || f->booleans[key] == value;
 }
 
+static bool equals_line(const struct filter *f, const struct row *r) {
+        return !filter_has(f, FILTER_LINENO) || (r->has_line && f->integers[FILTER_LINENO] == r->line);
+}
+
 static bool within(const struct filter *f, const struct row *r) {
         int64_t bytes = figures_live_bytes(&r->figures);
 
@@ -44,10 +49,9 @@ static bool within(const struct filter *f, const struct row *r) {
                (!filter_has(f, FILTER_MAX_SIZE) || bytes <= f->integers[FILTER_MAX_SIZE]);
 }
 
-/* Files and lines take allocation tags. */
 static bool passes(const struct filter *f, const struct row *r) {
         return equals(f, FILTER_MODNAME, r->module) && equals(f, FILTER_FUNCTION, r->function) &&
-               equals(f, FILTER_FILENAME, NULL) && !filter_has(f, FILTER_LINENO) && equals(f, FILTER_CATEGORY, r->category) &&
+               equals(f, FILTER_FILENAME, r->file) && equals_line(f, r) && equals(f, FILTER_CATEGORY, r->category) &&
                equals(f, FILTER_TYPE, site_type_to_string(r->type)) && equals_bool(f, FILTER_INACCURATE, !r->accurate) &&
                equals_bool(f, FILTER_CHARGED, r->charged) && within(f, r);
 }
@@ -143,7 +147,7 @@ static const char *group_name(const struct row *r, enum filter_group by) {
         case GROUP_CATEGORY:
                 return r->category ?: "unknown";
         case GROUP_FILE:
-                return "unknown"; /* they take allocation tags */
+                return r->file ?: "unknown";
         case GROUP_SITE:
         case GROUP_NODE:
         default:
@@ -213,6 +217,7 @@ static int add_row(struct row *to, struct row *from) {
                 to->type = _TYPE_MAX;
         keep_shared(&to->module, from->module);
         keep_shared(&to->category, from->category);
+        keep_shared(&to->file, from->file);
         return add_parts(to, from);
 }
 
@@ -224,8 +229,12 @@ static int generalize(struct row *r, enum filter_group by) {
                 return -ENOMEM;
         free(r->key);
         r->key = key;
-        r->offset = 0;
-        r->has_offset = false;
+        r->offset = r->line = 0;
+        r->has_offset = r->has_line = false;
+        if (by != GROUP_FILE && by != GROUP_FUNCTION) {
+                free(r->file);
+                r->file = NULL;
+        }
         if (by != GROUP_FUNCTION) {
                 free(r->function);
                 r->function = NULL;

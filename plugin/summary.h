@@ -28,13 +28,15 @@ struct row_part {
 };
 
 struct row {
-        char *key;      /* "function+0xOFF[module]", or the group's name when grouped */
+        char *key;  /* "file:line:function[module]" of an alloc tag, "function+0xOFF[module]", or the group's name when grouped
+                     */
+        char *file; /* NULL: not an alloc tag's, or grouped away */
         char *function; /* NULL when grouped away */
         char *module;   /* "" for the kernel itself, NULL when grouped away */
         char *category; /* as category_of() has it, NULL when grouped away */
-        bool has_offset;
-        uint32_t offset;
-        enum site_type type; /* meaningless (_TYPE_MAX) when grouped over types */
+        bool has_offset, has_line;
+        uint32_t offset, line; /* 0 where there is none */
+        enum site_type type;   /* meaningless (_TYPE_MAX) when grouped over types */
         bool charged;
         bool live_known; /* false: live is null, because all of it is blind */
         bool accurate;

@@ -38,6 +38,7 @@ static const struct hook {
         HOOK(kmem_cache_free_irq, kmem_cache_free, ON_FREE_IN_INTERRUPT),
         HOOK(mm_page_free_irq, mm_page_free, ON_FREE_IN_INTERRUPT),
         HOOK(percpu_free_percpu_irq, percpu_free_percpu, ON_FREE_IN_INTERRUPT),
+        HOOK(module_load, module_load, ON_MODULE),
 #undef HOOK
 };
 
@@ -209,6 +210,10 @@ static void set_constants(struct tracker_bpf *t, const struct btf *btf) {
         ro->node_shift = 64 - (u32)__builtin_ctz(max_nodes(btf));
         /* CONFIG_VMAP_STACK; without it the pages of a kernel stack are accounted like any others */
         t->has_stack_areas = has_member(btf, "task_struct", "stack_vm_area");
+        t->has_modules = btf_named(btf, "btf_trace_module_load", BTF_KIND_TYPEDEF);
+        ro->stacks_by_task = t->has_stack_areas && !t->options.count_only;
+        /* the field and not the type, which is in BTF without the feature too */
+        ro->has_tags = !t->options.no_tags && has_member(btf, "task_struct", "alloc_tag");
         t->has_states = tracepoint_argument_size(btf, "mod_memcg_state", 2);
         ro->state_is_int = tracepoint_argument_size(btf, "mod_memcg_state", 2) == sizeof(int);
 }
@@ -308,17 +313,20 @@ static void open_holes(struct tracker_bpf *t, const struct btf *btf) {
 static void size_tables(struct tracker_bpf *t) {
         struct memcgprof_bpf__rodata *ro = t->skel->rodata;
         const struct tracker_options *o = &t->options;
-        const struct tables *tables = &t->tables;
+        struct tables *tables = &t->tables;
 
+        tables->n_tags = ro->has_tags ? o->tags : 1;
         ro->set_mask = (u32)tables->n_sets - 1;
         ro->site_mask = tables->n_sites - 1;
         ro->stack_mask = tables->n_stacks - 1;
+        ro->tag_mask = tables->n_tags - 1;
         ro->group_max = tables->n_groups;
         ro->count_only = o->count_only;
         bpf_map__set_max_entries(t->skel->maps.objects, (u32)tables->n_sets);
         bpf_map__set_max_entries(t->skel->maps.spill, o->spill);
         bpf_map__set_max_entries(t->skel->maps.sites, tables->n_sites);
         bpf_map__set_max_entries(t->skel->maps.stacks, tables->n_stacks);
+        bpf_map__set_max_entries(t->skel->maps.alloc_tags, tables->n_tags);
         bpf_map__set_max_entries(t->skel->maps.counts, tables->n_sites * tables->n_cpus);
         bpf_map__set_max_entries(t->skel->maps.rare, tables->n_slots);
         bpf_map__set_max_entries(t->skel->maps.groups, tables->n_groups);
@@ -327,6 +335,8 @@ static void size_tables(struct tracker_bpf *t) {
 }
 
 static bool is_wanted(const struct tracker_bpf *t, const struct hook *hook) {
+        if (hook->kind == ON_MODULE)
+                return t->skel->rodata->has_tags && t->has_modules;
         if (t->options.count_only && hook->kind > ON_ALLOCATION)
                 return false;
         return (hook->kind != ON_STATE || t->has_states) && (hook->kind != ON_TASK || t->has_stack_areas);
@@ -415,6 +425,7 @@ static int map_tables(struct tracker_bpf *t, char **reterr) {
                 {t->skel->maps.objects, &tables->objects},
                 {t->skel->maps.sites, &tables->sites},
                 {t->skel->maps.stacks, &tables->stacks},
+                {t->skel->maps.alloc_tags, &tables->alloc_tags},
                 {t->skel->maps.counts, &tables->counts},
                 {t->skel->maps.rare, &tables->rare},
                 {t->skel->maps.groups, &tables->groups},
@@ -444,8 +455,8 @@ int tracker_bpf_load(struct tracker_bpf *t, char **reterr) {
 
 void tracker_bpf_unload(struct tracker_bpf *t) {
         struct tables *tables = &t->tables;
-        struct table *all[] = {&tables->objects, &tables->sites, &tables->stacks, &tables->counts, &tables->rare,
-                &tables->groups, &tables->group_counts, &tables->group_losses};
+        struct table *all[] = {&tables->objects, &tables->sites, &tables->stacks, &tables->alloc_tags, &tables->counts,
+                &tables->rare, &tables->groups, &tables->group_counts, &tables->group_losses};
 
         tracker_bpf_detach(t);
         for (size_t i = 0; i < ELEMENTS(all); i++)
@@ -502,6 +513,7 @@ int tracker_bpf_attach(struct tracker_bpf *t, char **reterr) {
                         return libbpf_fail(reterr, r, bpf_program__name(program));
                 }
         }
+        t->skel->bss->modules_loaded++; /* for those that were loaded while nobody looked */
         return 0;
 }
 

@@ -15,6 +15,7 @@
 
 #define SPILL_DEFAULT (1u << 15)
 #define STACKS_DEFAULT (1u << 14)
+#define TAGS_DEFAULT (1u << 13)
 #define PAGE_SAMPLE_DEFAULT (16u << 10)
 #define USER_SAMPLE_DEFAULT (512u << 10)
 #define PAGES_FIRST 32 /* kernel pages that are all sampled on each CPU, so that a small group has names too */
@@ -59,6 +60,7 @@ static void complete_options(struct tracker_bpf *t, const struct tracker_options
         o->objects = caps.objects;
         o->spill = o->spill ?: SPILL_DEFAULT;
         o->stacks = power_of_two(o->stacks ?: STACKS_DEFAULT);
+        o->tags = power_of_two(o->tags ?: TAGS_DEFAULT);
         o->user_sample = o->user_sample ?: USER_SAMPLE_DEFAULT;
         t->tables.n_cpus = cpus;
         t->tables.n_sites = caps.sites;
@@ -174,6 +176,7 @@ static void read_losses(const struct tracker_bpf *t, int64_t ret[static _LOSS_MA
                 [MP_LOSS_UNSIZED_FREES] = LOSS_UNSIZED_FREES,
                 [MP_LOSS_CHARGES] = LOSS_CHARGES,
                 [MP_LOSS_BULK_PAGES] = LOSS_BULK_PAGES,
+                [MP_LOSS_TAGS_FULL] = LOSS_TAGS_FULL,
         };
         const volatile u64 *losses = (const volatile u64 *)t->skel->bss->losses;
 
@@ -205,6 +208,7 @@ static void name_abilities(struct tracker_bpf *t) {
                 [ABILITY_HOLES] = "fentry_holes",
                 [ABILITY_STATES] = "memcg_state_tracepoints",
                 [ABILITY_NODES] = "nodes",
+                [ABILITY_TAGS] = "tag_sites",
         };
 
         for (size_t i = 0; i < _ABILITIES; i++)
@@ -222,6 +226,22 @@ static void init_abilities(struct tracker_bpf *t) {
         tracker_bpf_set_ability(t, ABILITY_NODES, t->skel->rodata->node_shift < 64, "%s",
                 t->skel->rodata->node_shift < 64 ? "the node of a page is read off its flags"
                                                  : "the kernel is built for one node only");
+}
+
+/* Seen and not asked for: allocations of our own were watched at loading, and what groups allocated since. */
+static void look_for_tags(struct tracker_bpf *t) {
+        u64 seen = t->skel->bss->tags_made;
+
+        if (t->options.no_tags)
+                tracker_bpf_set_ability(t, ABILITY_TAGS, false, "alloc tags are not wanted");
+        else if (!t->skel->rodata->has_tags)
+                tracker_bpf_set_ability(t, ABILITY_TAGS, false, "the kernel has no alloc tags");
+        else if (!seen)
+                tracker_bpf_set_ability(t, ABILITY_TAGS, false,
+                        "allocations come without their tags, because vm.mem_profiling is off: they are named by their calls");
+        else
+                tracker_bpf_set_ability(
+                        t, ABILITY_TAGS, true, "file and line of each allocation; tags seen: %llu", (unsigned long long)seen);
 }
 
 /* The programs decide (verify_charge()); here it becomes a sentence. */
@@ -249,6 +269,7 @@ static bool trust_owners(struct tracker_bpf *t) {
 
 static const struct tracker_ability *tracker_bpf_abilities(struct tracker *base, size_t *ret_n) {
         (void)trust_owners(of(base));
+        look_for_tags(of(base));
         *ret_n = _ABILITIES;
         return of(base)->abilities;
 }
@@ -317,10 +338,12 @@ static void tracker_bpf_clean(struct tracker *base) {
         for (unsigned group = 1; group < t->tables.n_groups; group++)
                 if (dirty[group])
                         t->groups[group].state = GROUP_FREE;
-        if (t->n_active == 0)
-                memset(t->tables.stacks.data, 0, t->tables.stacks.bytes);
-        else
+        if (t->n_active > 0) {
                 tables_retire_stacks(&t->tables, grace_period);
+                return;
+        }
+        memset(t->tables.stacks.data, 0, t->tables.stacks.bytes);
+        memset(t->tables.alloc_tags.data, 0, t->tables.alloc_tags.bytes);
 }
 
 /* ---- groups ---------------------------------------------------------------------------------------------------------------
@@ -620,9 +643,12 @@ static int tracker_bpf_sweep(struct tracker *base, struct tracker_sweep *ret) {
  */
 
 static uint64_t tracker_bpf_footprint(struct tracker *base) {
+        struct tracker_bpf *t = of(base);
+        struct tracker_options options = t->options;
         struct tracker_memory memory;
 
-        tracker_memory(&of(base)->options, of(base)->tables.n_cpus, &memory);
+        options.no_tags = !t->skel->rodata->has_tags;
+        tracker_memory(&options, t->tables.n_cpus, &memory);
         return memory.total;
 }
 

@@ -21,8 +21,8 @@ struct table {
 };
 
 struct tables {
-        struct table objects, sites, stacks, counts, rare, group_counts, group_losses, groups;
-        unsigned n_cpus, n_sites, n_slots, n_stacks, n_groups;
+        struct table objects, sites, stacks, alloc_tags, counts, rare, group_counts, group_losses, groups;
+        unsigned n_cpus, n_sites, n_slots, n_stacks, n_tags, n_groups;
         size_t n_sets;
         bool count_only;
         u64 *sites_made; /* rises when a program makes a site */

@@ -100,8 +100,8 @@ static bool *named_stacks(const struct tables *t) {
                 u64 tag = __atomic_load_n(&site_at(t, slot)->tag, __ATOMIC_ACQUIRE), id = site_at(t, slot)->id;
                 u32 source = mp_tag_source(tag);
 
-                if (tag && tag != MP_BUSY && (source == MP_PAGES || source == MP_USER || source == MP_BULK) && id &&
-                        id <= t->n_stacks)
+                if (tag && tag != MP_BUSY && !mp_tag_has_alloc_tag(tag) &&
+                        (source == MP_PAGES || source == MP_USER || source == MP_BULK) && id && id <= t->n_stacks)
                         named[id - 1] = true;
         }
         return named;

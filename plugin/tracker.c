@@ -18,6 +18,7 @@ static const struct {
         [LOSS_UNSIZED_FREES] = {"unsized_frees", false},
         [LOSS_CHARGES] = {"charge_mismatches", false},
         [LOSS_BULK_PAGES] = {"bulk_pages", false},
+        [LOSS_TAGS_FULL] = {"tag_table_full", false},
 };
 
 static const char *const type_names[_TYPE_MAX] = {
@@ -68,6 +69,7 @@ int64_t tracker_counts_live_calls(const struct tracker_counts *c) {
 
 #define GROUPS_DEFAULT 1024
 #define OBJECTS_DEFAULT (1u << 20)
+#define TAGS_DEFAULT (1u << 13) /* as many as a kernel with all its modules has, about */
 #define SITES_MAX (1u << 17)
 #define SITES_MIN (1u << 10)
 
@@ -101,7 +103,8 @@ void tracker_memory(const struct tracker_options *o, unsigned cpus, struct track
         m.per_site = sizeof(struct mp_site) + sizeof(struct mp_rare) + (uint64_t)cpus * sizeof(struct mp_counts);
         m.per_group = sizeof(struct mp_group) + MP_CATCH_ALLS * sizeof(struct mp_rare) + sizeof(struct mp_group_losses) +
                       (uint64_t)cpus * sizeof(struct mp_group_counts);
-        m.total = (m.groups + 1) * m.per_group + m.sites * m.per_site + m.objects / MP_WAYS * sizeof(struct mp_set) +
+        m.total = (o->no_tags ? 0 : power_of_two(o->tags ?: TAGS_DEFAULT) * sizeof(struct mp_alloc_tag)) +
+                  (m.groups + 1) * m.per_group + m.sites * m.per_site + m.objects / MP_WAYS * sizeof(struct mp_set) +
                   stacks * sizeof(struct mp_stack) + spill * 64 /* a hash element with its key, value and links */ +
                   2 * MP_CSS_IDS * sizeof(u64) + MP_CPUS * sizeof(struct mp_cpu);
         *ret = m;

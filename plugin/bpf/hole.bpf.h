@@ -36,7 +36,7 @@ INLINE bool returned_true(void *ctx) {
 
 struct bulk {
         u64 objects; /* the address of a vector of their addresses */
-        u64 stack, tag;
+        u64 site, tag;
         u32 gfp, bytes, group;
         bool nodes;
 };
@@ -49,7 +49,7 @@ static long take_one(u32 i, struct bulk *b) {
                 return 0;
         if (b->nodes && page_delta)
                 tag |= (u64)(node_of_page(page_of(object)) + 1) << 16;
-        slot = b->stack ? slot_of(b->stack, tag, b->gfp) & ~MP_DEEP : catch_all(b->group, MP_BULK, mp_tag_charged(tag));
+        slot = b->site ? slot_of(b->site, tag, b->gfp) & ~MP_DEEP : catch_all(b->group, MP_BULK, mp_tag_charged(tag));
         count_rare_allocation(slot, b->bytes, 1);
         if (!count_only)
                 track_apart(object, mp_value(b->bytes, slot, i & MP_GENERATION));
@@ -64,6 +64,7 @@ SEC("fexit") int hole_alloc_bulk(u64 *ctx) {
         struct bulk b = {.objects = argument(ctx, 3), .gfp = (u32)argument(ctx, 1), .group = member(task)};
         const struct mp_group *g;
         bool charged;
+        u32 named;
 
         if (LIKELY(!b.group) || !(returned(ctx) & 0xffff))
                 return 0;
@@ -79,7 +80,10 @@ SEC("fexit") int hole_alloc_bulk(u64 *ctx) {
         }
         b.bytes += charged ? OBJCG_BYTES : 0;
         b.tag = mp_tag(b.group, MP_BULK, charged, 0);
-        b.stack = stack_id(ctx, b.group);
+        named = named_by_tag(task) & ~MP_ELSEWHERE;
+        if (named)
+                b.tag |= MP_ALLOC_TAG;
+        b.site = named ?: stack_id(ctx, b.group);
         g = group_of(b.group);
         b.nodes = g && g->flags & MP_GROUP_NUMA;
         bpf_loop((u32)n, take_one, &b, 0);
@@ -137,8 +141,8 @@ INLINE u32 charged_slot(void *ctx, u64 older, u32 group, u32 gfp) {
         u32 slot = mp_value_slot(older);
         struct mp_site *site = bpf_map_lookup_elem(&sites, &slot);
 
-        if (older && site && mp_value_extra(older) & MP_LATE)
-                return slot_of(site->id, mp_tag(group, MP_CACHE, 1, 0), site->gfp) & ~MP_DEEP;
+        if (older && site && (mp_value_extra(older) & MP_LATE || mp_tag_has_alloc_tag(site->tag)))
+                return billed_slot(site, group);
         return slot_of_stack(ctx, mp_tag(group, MP_BULK, 1, 0), gfp);
 }
 

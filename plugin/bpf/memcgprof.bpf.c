@@ -93,7 +93,7 @@ INLINE void book_barely(u32 group, const struct allocation *a) {
 INLINE void book_allocation(void *ctx, struct task_struct *task, u32 group, struct allocation *a) {
         bool on_slab = a->source == MP_KMALLOC || a->source == MP_CACHE, charged = a->charged && is_billed(task, group);
         u64 bytes = a->bytes + (charged && on_slab ? OBJCG_BYTES : 0), before, tag;
-        u32 slot;
+        u32 slot, named;
 
         if (bare) {
                 book_barely(group, a);
@@ -103,14 +103,16 @@ INLINE void book_allocation(void *ctx, struct task_struct *task, u32 group, stru
                 count_kthread(group, bytes);
                 return;
         }
-        tag = mp_tag(group, a->source, charged, 0);
+        /* a task that forks allocates nothing: what it made was made before */
+        named = a->source == MP_STACKS ? 0 : named_by_tag(task) & ~MP_ELSEWHERE;
+        tag = mp_tag(group, a->source, charged, 0) | (named ? MP_ALLOC_TAG : 0);
         if (UNLIKELY(LOAD(nodes_wanted)) && on_slab) {
                 const struct mp_group *g = group_of(group);
 
                 if (g && page_delta)
                         tag |= node_tag(g, page_of(a->key));
         }
-        slot = slot_of(a->site, tag, a->gfp);
+        slot = slot_of(named ?: a->site, tag, a->gfp);
         if (UNLIKELY(slot & MP_DEEP)) /* only tasks come here, so that kmalloc and caches may share the stack's counters */
                 slot = slot_of_stack(ctx, (tag & ~(0xffULL << 8)) | MP_BULK << 8, a->gfp);
         before = count_allocation(slot, bytes, 1);
@@ -166,7 +168,7 @@ INLINE int on_cache_alloc(u64 *ctx, bool raw) {
                 return 0;
         /* a softirq out of user mode stays on the task's stack and is not told here: that would cost everybody a look-up */
         if (account && UNLIKELY(ON_STACK(raw, task, ctx) >= thread_bytes) && LOAD(late_charges))
-                to_limbo(a.site, a.key, a.bytes, a.gfp);
+                to_limbo(a.site, named_by_tag(task) & ~MP_ELSEWHERE, a.key, a.bytes, a.gfp);
         return 0;
 }
 
@@ -464,6 +466,7 @@ SEC("raw_tp/mm_page_alloc") int learn_page(u64 *ctx) {
 SEC("raw_tp/kmalloc") int learn_kmalloc(u64 *ctx) {
         if (!is_learning(ctx) || ctx[1] <= 16)
                 return 0;
+        named_by_tag(bpf_get_current_task_btf()); /* is there one? */
         if (ctx[3] <= KMALLOC_MAX_CACHE)
                 verify_own(ctx[1], (u32)ctx[4] & gfp_account);
         else if (learned_page)
@@ -510,6 +513,7 @@ BOTH(mm_page_alloc, mm_page_alloc, ON_PAGE_ALLOC)
 BOTH(percpu_alloc_percpu, percpu_alloc_percpu, on_percpu_alloc)
 BOTH(task_newtask, task_newtask, ON_NEW_TASK)
 BOTH(sched_process_exit, sched_process_exit, ON_TASK_EXIT)
+PROGRAM(module_load, module_load, on_module_load(), on_module_load())
 
 BOTH(kfree, kfree, on_kfree)
 BOTH(kmem_cache_free, kmem_cache_free, on_cache_free)

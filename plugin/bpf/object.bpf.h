@@ -43,7 +43,7 @@ struct {
 INLINE u32 page_totals_of(u32 slot) {
         u64 tag = tag_of(slot);
 
-        return mp_tag_source(tag) == MP_PAGES && mp_tag_charged(tag) ? catch_all(mp_tag_group(tag), MP_PAGES, true) : slot;
+        return mp_tag_in_page_totals(tag) ? catch_all(mp_tag_group(tag), MP_PAGES, true) : slot;
 }
 
 static __noinline int count_untracked(u64 key, u64 value) {

@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "member.bpf.h"
+#include "tag.bpf.h"
 
 /* Sizes of the tables, powers of two minus one; written before loading. */
 const volatile u32 site_mask;
@@ -130,7 +130,7 @@ static __noinline int count_rare_free(u32 slot, u64 bytes, u64 calls) {
 
 /* Asked once a site. A return address may be the first one behind its function. */
 static __noinline u64 depth_of(u64 id, u64 tag) {
-        if (mp_tag_source(tag) != MP_KMALLOC && mp_tag_source(tag) != MP_CACHE)
+        if (mp_tag_has_alloc_tag(tag) || (mp_tag_source(tag) != MP_KMALLOC && mp_tag_source(tag) != MP_CACHE))
                 return 0;
         for (u32 i = 0; i < MP_WRAPPERS && i < n_wrappers; i++)
                 if (id > wrappers[i].start && id <= wrappers[i].end)

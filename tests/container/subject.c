@@ -421,7 +421,7 @@ static void add_row(struct reading *r, const struct tracker_row *row) {
         const struct tracker_counts *c = &row->counts;
         int64_t live = row_live(row);
 
-        if (row->function) {
+        if (row->function && !row->file) {
                 r->synthetic += live;
                 return;
         }
@@ -439,7 +439,7 @@ static void add_row(struct reading *r, const struct tracker_row *row) {
         r->untracked += c->untracked_bytes;
         r->untracked_charged += row->charged ? c->untracked_bytes : 0;
         r->written_off += c->written_off_bytes;
-        r->catch_all += row->n_frames == 0 ? c->allocated_bytes : 0;
+        r->catch_all += row->n_frames == 0 && !row->file ? c->allocated_bytes : 0;
         if (row->type != TYPE_SLAB || c->allocated_calls == 0)
                 return;
         if (row->charged)

@@ -81,9 +81,9 @@ unsigned begin_with(struct tracker *t, const struct cgroup *c, const struct trac
 unsigned renew(struct tracker *t, unsigned group);
 
 struct reading {
-        int64_t live[2][_TYPE_MAX]; /* [charged][type]; rows that have addresses */
+        int64_t live[2][_TYPE_MAX]; /* [charged][type]; rows of sites */
         int64_t live_calls;         /* slab, charged */
-        int64_t synthetic;          /* live of rows without an address: kernel stacks */
+        int64_t synthetic;          /* live of rows without a site: kernel stacks */
         int64_t pages;              /* live of charged kernel pages and stacks, counted one by one */
         bool pages_known;           /* false: their rows are the count */
         int64_t largest_slab;       /* bytes per call of the largest slab row */
