@@ -463,7 +463,11 @@ void tracker_bpf_detach(struct tracker_bpf *t) {
 }
 
 static bool left_out(const struct tracker_bpf *t, const struct hook *hook) {
-        return t->options.mutation && streq(t->options.mutation, "no-cache-free") && streq(hook->tracepoint, "kmem_cache_free");
+        const char *mutation = t->options.mutation ?: "";
+
+        if (streq(mutation, "no-cache-free"))
+                return streq(hook->tracepoint, "kmem_cache_free");
+        return streq(mutation, "no-second-programs") && hook->kind == ON_FREE_IN_INTERRUPT;
 }
 
 static int attach_program(struct tracker_bpf *t, const struct bpf_program *program) {

@@ -110,7 +110,7 @@ struct tracker_options {
         uint32_t stacks;      /* capacity of the stack table; 0: default */
         uint64_t user_sample; /* bytes of user pages per stack sample; 0: default (512 KiB) */
 
-        /* For tests that must fail: "no-cache-free", "swap-groups", "shift-stride". NULL: none. */
+        /* For tests that must fail: "no-cache-free", "no-second-programs", "swap-groups", "shift-stride". NULL: none. */
         const char *mutation;
 };
 
