@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See measure.h: naming, merging, adding up, scaling to known sums. */
+/* See measure.h: naming, merging, scaling to known sums. */
 #include "measure.h"
 
 /*
@@ -216,65 +216,6 @@ int measures_take(const struct symbols *symbols, struct site_memory *memory, con
 void measures_done(struct measures *m) {
         free(m->items);
         *m = (struct measures){};
-}
-
-/* ---- adding and subtracting -------------------------------------------------------------------------------------------- */
-
-static void add_scalars(struct measures *a, const struct measures *b, int sign) {
-        a->irq_bytes += sign * b->irq_bytes;
-        a->kthread_bytes += sign * b->kthread_bytes;
-        a->freed_unmatched += sign * b->freed_unmatched;
-        a->charges_verified += sign * b->charges_verified;
-        a->charges_mismatched += sign * b->charges_mismatched;
-        tracker_counts_add(&a->pages, &b->pages, sign);
-        for (size_t i = 0; i < _MEMCG_MAX; i++)
-                a->states.value[i] += sign * b->states.value[i];
-        for (size_t i = 0; i < _LOSS_MAX; i++)
-                a->lost[i] += sign * b->lost[i];
-}
-
-static int64_t later(int64_t a, int64_t b) {
-        return a > b ? a : b;
-}
-
-int measures_add(struct measures *into, const struct measures *from) {
-        struct measure *items = reallocarray(into->items, into->n + from->n + 1, sizeof(struct measure));
-        bool first = !into->items;
-
-        if (!items)
-                return -ENOMEM;
-        into->items = items;
-        if (from->n > 0)
-                memcpy(items + into->n, from->items, from->n * sizeof(struct measure));
-        into->n += from->n;
-        merge_measures(into);
-        add_scalars(into, from, 1);
-        into->stacks = into->stacks || from->stacks;
-        into->tags = into->tags || from->tags;
-        into->swept_at_us = later(into->swept_at_us, from->swept_at_us);
-        /* what one group does not know, the sum does not know */
-        into->states.known = first ? from->states.known : into->states.known & from->states.known;
-        into->states.at_us = later(into->states.at_us, from->states.at_us);
-        return 0;
-}
-
-/*
- * Both sorted alike; a site of the base is always among the newer ones, unless it was renamed by a reload of symbols, or is
- * what no sample had named then: a page's site may be known by now, and the sum of pages stays right.
- */
-void measures_subtract(struct measures *m, const struct measures *base) {
-        for (size_t i = 0; i < base->n; i++) {
-                const struct measure *old = &base->items[i];
-                struct measure *found = bsearch(old, m->items, m->n, sizeof(struct measure), compare_measures);
-
-                if (!found && is_charged_page(old))
-                        found = nameless(m);
-                if (!found)
-                        continue;
-                tracker_counts_add(&found->counts, &old->counts, -1);
-                found->error_bytes = measure_add_errors(found->error_bytes, old->error_bytes);
-        }
-        add_scalars(m, base, -1);
 }
 
 /* ---- scaling ----------------------------------------------------------------------------------------------------------- */

@@ -475,7 +475,9 @@ void tracker_bpf_detach(struct tracker_bpf *t) {
 }
 
 static bool left_out(const struct tracker_bpf *t, const struct hook *hook) {
-        return is_mutated(t, "no-cache-free") && streq(hook->tracepoint, "kmem_cache_free");
+        if (is_mutated(t, "no-cache-free"))
+                return streq(hook->tracepoint, "kmem_cache_free");
+        return is_mutated(t, "no-second-programs") && hook->kind == ON_FREE_IN_INTERRUPT;
 }
 
 static int attach_program(struct tracker_bpf *t, const struct bpf_program *program) {

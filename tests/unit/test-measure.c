@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "kallsyms.h"
 #include "measure.h"
 
 /* Every function is 0x100 long. */
@@ -29,20 +30,7 @@ static const char kallsyms[] = "ffffffff81000000 T _stext\n"
 #define SITE(i) (0xffffffff81001010 + (uint64_t)(i)*0x100)
 
 static int load(void **state) {
-        char path[] = "/tmp/memcgprof-kallsyms-XXXXXX";
-        int fd = mkstemp(path), r;
-
-        assert_true(fd >= 0);
-        assert_int_equal(write(fd, kallsyms, strlen(kallsyms)), strlen(kallsyms));
-        r = symbols_load(path, (struct symbols **)state, NULL);
-        close(fd);
-        unlink(path);
-        return r;
-}
-
-static int unload(void **state) {
-        symbols_free(*state);
-        return 0;
+        return load_symbols(kallsyms, state);
 }
 
 /* xorshift64*: the same figures in every run. */
@@ -337,59 +325,6 @@ static void test_unsampled(void **state) {
         measures_done(&m);
 }
 
-/* ---- several samples --------------------------------------------------------------------------------------------------- */
-
-static void test_add(void **state) {
-        const struct tracker_counts pages = {100 * 4096, 100}, more = {60 * 4096, 60, 20 * 4096, 20};
-        struct tracker_row first[] = {page_row(0, true, (struct tracker_counts){90 * 4096, 90}),
-                page_row(1, true, (struct tracker_counts){20 * 4096, 20})};
-        struct tracker_row second[] = {page_row(1, true, (struct tracker_counts){40 * 4096, 40, 12 * 4096, 12}),
-                page_row(2, false, (struct tracker_counts){4096, 1})}; /* a segment may count a part */
-        struct measures sum = {}, a = take(state, first, 2, &pages), b = take(state, second, 2, &more);
-        struct tracker_counts wanted = {160 * 4096, 160, 20 * 4096, 20}, got;
-
-        a.irq_bytes = 5;
-        b.irq_bytes = 7;
-        b.lost[LOSS_RECURSION] = 2;
-        b.swept_at_us = 9;
-        a.states = b.states = (struct memcg_counters){.known = 3, .value = {4, 5}};
-        assert_int_equal(measures_add(&sum, &a), 0);
-        assert_int_equal(measures_add(&sum, &b), 0);
-        assert_int_equal(sum.n, 3);
-        assert_int_equal(sum.irq_bytes, 12);
-        assert_int_equal(sum.lost[LOSS_RECURSION], 2);
-        assert_int_equal(sum.swept_at_us, 9);
-        assert_int_equal(sum.states.known, 3);
-        assert_int_equal(sum.states.value[1], 10);
-        assert_int_equal(measures_explain(&sum), 140 * 4096);
-        measures_scale(&sum);
-        got = sum_of_pages(&sum);
-        assert_counts(&got, &wanted);
-        assert_int_equal(find(&sum, "site_2")->counts.allocated_bytes, 4096);
-        assert_int_equal(measures_explain(&sum), 140 * 4096);
-        measures_done(&sum);
-        measures_done(&a);
-        measures_done(&b);
-}
-
-/* The base had nothing but a sum; the sum of what came since is exact all the same. */
-static void test_subtract(void **state) {
-        const struct tracker_counts before = {10 * 4096, 10}, after = {50 * 4096, 50, 4096, 1};
-        struct tracker_row rows[] = {page_row(0, true, (struct tracker_counts){44 * 4096, 44})};
-        struct measures base = take(state, NULL, 0, &before), m = take(state, rows, 1, &after);
-        struct tracker_counts wanted = {40 * 4096, 40, 4096, 1}, got;
-
-        measures_scale(&base);
-        measures_scale(&m);
-        measures_subtract(&m, &base);
-        got = sum_of_pages(&m);
-        assert_counts(&got, &wanted);
-        assert_counts(&m.pages, &wanted);
-        assert_int_equal(measures_explain(&m), 39 * 4096);
-        measures_done(&base);
-        measures_done(&m);
-}
-
 /* ---- judging ----------------------------------------------------------------------------------------------------------- */
 
 static bool blind(enum site_type type, bool charged, int64_t freed, int64_t written_off) {
@@ -452,11 +387,9 @@ int main(void) {
                 cmocka_unit_test(test_without_sampling_nothing_changes),
                 cmocka_unit_test(test_certain_samples),
                 cmocka_unit_test(test_unsampled),
-                cmocka_unit_test(test_add),
-                cmocka_unit_test(test_subtract),
                 cmocka_unit_test(test_blind),
                 cmocka_unit_test(test_live_leaves_blind_out),
         };
 
-        return cmocka_run_group_tests(tests, load, unload);
+        return cmocka_run_group_tests(tests, load, unload_symbols);
 }
