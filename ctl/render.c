@@ -213,6 +213,14 @@ static char *explained_text(const json_t *reconcile) {
         return format("%s (%.1f %%)", explained, 100 * json_number_value(ratio));
 }
 
+static const char *frozen_text(const json_t *reconcile) {
+        const char *by = json_string_value(get(get(reconcile, "frozen_by"), "kernel"));
+
+        if (!json_is_true(get(reconcile, "frozen")))
+                return "";
+        return by && streq(by, "rmdir") ? ", read as the cgroup went" : ", read last before the cgroup went";
+}
+
 /* The account: what the memcg itself counted against what the rows explain. */
 static void page_account(struct page *p, const json_t *document) {
         const json_t *reconcile = get(document, "reconcile");
@@ -222,7 +230,7 @@ static void page_account(struct page *p, const json_t *document) {
                             *slack = table_member_size(reconcile, "slack_bytes");
 
         fprintf(p->out, "\nKernel memory of the memcg by its own counter (%s%s):\n", source ? source : "-",
-                json_is_true(get(reconcile, "frozen")) ? ", read last before the cgroup went" : "");
+                frozen_text(reconcile));
         line(p, "growth", TAKE(growth));
         line(p, "explained", explained_text(reconcile));
         if (before != 0) {

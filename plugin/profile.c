@@ -96,10 +96,30 @@ struct profile *profile_free(struct profile *p) {
         return NULL;
 }
 
+/* Once the cgroup is gone: rows first, so that what is freed after the kernel's reading is seen to move its counter. */
+static void settle(struct profile *p) {
+        struct tracker_removal removal;
+        struct sample_sum sum;
+        bool told;
+
+        if (p->account.settled)
+                return;
+        told = scope_sum(p->scope, &sum) >= 0 && scope_removal(p->scope, &removal) >= 0;
+        account_settle(&p->account, told ? &removal : NULL, told ? &sum : NULL, now_us());
+}
+
+static int read_counters(struct profile *p) {
+        int r = account_read(&p->account, p->cgroup);
+
+        if (r == -ENODEV)
+                settle(p);
+        return r;
+}
+
 int profile_note_counters(struct profile *p) {
         int r;
 
-        r = account_read(&p->account, p->cgroup);
+        r = read_counters(p);
         if (r < 0)
                 return r;
         return scope_sum(p->scope, &p->account.noted);
@@ -117,7 +137,7 @@ static enum mode note_mode(struct profile *p) {
 void profile_mark_ended(struct profile *p) {
         (void)profile_note_counters(p);
         (void)note_mode(p);
-        p->account.gone = true;
+        settle(p);
         p->state = PROFILE_ENDED;
 }
 
@@ -128,10 +148,10 @@ int profile_reset(struct profile *p) {
         if (p->account.gone)
                 return -ENODEV;
         r = account_open(&account, p->cgroup);
-        if (r < 0) {
-                p->account.gone = p->account.gone || r == -ENODEV;
+        if (r == -ENODEV)
+                settle(p);
+        if (r < 0)
                 return r;
-        }
         r = scope_renew(p->scope, NULL);
         if (r < 0)
                 return r;
@@ -201,12 +221,12 @@ int profile_summary(struct profile *p, const struct filter *filter, struct summa
         if (!s)
                 return -ENOMEM;
         sweep_us = engine_sweep(p->engine);
-        (void)account_read(&p->account, p->cgroup);
+        (void)read_counters(p);
         before = p->account.last;
         r = scope_read(p->scope, &sample);
         if (r < 0)
                 return fail(reterr, r, "The counters of the profile cannot be read: %s.", strerror(-r));
-        (void)account_read(&p->account, p->cgroup);
+        (void)read_counters(p);
         r = fill(p, &sample, &before, s);
         if (r >= 0)
                 r = summary_apply(s, filter);

@@ -49,6 +49,40 @@ int account_read(struct account *a, const struct cgroup *c) {
         return 0;
 }
 
+/*
+ * At most so much was freed between the removal and `sum`: what was freed since the last reading, less what the counter fell by
+ * before the removal. What nobody could explain then may have been a part of that fall.
+ */
+static int64_t freed_after(const struct account *a, const struct memcg_counters *last, const struct sample_sum *sum) {
+        const struct sample_sum *noted = &a->noted;
+        int64_t freed = sum->charged_gone + sum->freed_unmatched - noted->charged_gone - noted->freed_unmatched,
+                fell = kernel_of(last) - kernel_of(&a->last),
+                unexplained = kernel_of(last) - kernel_of(&a->baseline) - noted->charged_bytes + noted->freed_unmatched;
+
+        freed -= fell > 0 ? fell : 0;
+        freed += llabs(unexplained);
+        return freed > 0 ? freed : 0;
+}
+
+void account_settle(struct account *a, const struct tracker_removal *removal, const struct sample_sum *sum, int64_t sum_us) {
+        struct memcg_counters last = a->last;
+
+        a->gone = a->settled = true;
+        a->read_us = a->last.at_us;
+        if (!removal)
+                return;
+        for (enum memcg_counter k = 0; k < _MEMCG_MAX; k++)
+                if (memcg_knows(&removal->counters, k))
+                        a->last.value[k] = removal->counters.value[k];
+        a->last.known |= a->at_removal = removal->counters.known;
+        if (!(a->at_removal & 1u << MEMCG_KERNEL)) /* then what was explained with the last reading stays with it */
+                return;
+        a->last.at_us = removal->counters.at_us;
+        a->removal_slack = removal->moved_known ? llabs(removal->moved) : freed_after(a, &last, sum);
+        a->noted = *sum;
+        a->noted_us = sum_us;
+}
+
 /* ---- the account ---------------------------------------------------------------------------------------------------------
  */
 
@@ -60,7 +94,7 @@ static int64_t slack(const struct account *a, const struct cgroup *c, const stru
         int64_t page = sysconf(_SC_PAGESIZE), cpus = sysconf(_SC_NPROCESSORS_ONLN);
         int64_t pages = c->layout == CGROUP_V2 ? 64 * cpus : cpus + 1;
 
-        return llabs(kernel_of(&a->last) - kernel_of(before)) + a->baseline_drift + pages * page;
+        return llabs(kernel_of(&a->last) - kernel_of(before)) + a->baseline_drift + a->removal_slack + pages * page;
 }
 
 static void fill_growth(const struct account *a, const struct cgroup *c, const struct sample_sum *sum, enum memcg_counter k,
@@ -99,6 +133,9 @@ void account_fill(const struct account *a, const struct cgroup *c, const struct 
 
         s->source = memcg_source(c);
         s->frozen = a->gone;
+        s->at_removal = a->at_removal;
+        s->read_us = a->settled ? a->read_us : a->last.at_us;
+        s->explained_us = a->noted_us ?: s->read_us;
         s->baseline = a->baseline;
         s->now = a->last;
         s->growth_known = memcg_knows(&a->baseline, MEMCG_KERNEL) && memcg_knows(&a->last, MEMCG_KERNEL);

@@ -173,6 +173,18 @@ static json_t *by_counter_json(const struct summary *s) {
         return o;
 }
 
+/* By whom what is frozen was read: the kernel, when the cgroup was removed, or we, at some time before. */
+static json_t *frozen_by_json(const struct summary *s) {
+        json_t *o = json_object();
+
+        for (enum memcg_counter k = 0; k < _MEMCG_MAX; k++)
+                json_object_set_new(o, memcg_counter_name(k),
+                        string_or_null(!s->frozen || !memcg_knows(&s->now, k) ? NULL
+                                       : s->at_removal & 1u << k              ? "rmdir"
+                                                                              : "last-reading"));
+        return o;
+}
+
 static json_t *reconcile_json(const struct summary *s) {
         bool known = s->growth_known && s->live_known;
         /* what was freed of the memory before the baseline made the counter grow less than what was allocated */
@@ -180,9 +192,10 @@ static json_t *reconcile_json(const struct summary *s) {
         bool measurable = known && to_explain > s->slack_bytes;
         double ratio = measurable ? (double)s->explained_bytes / (double)to_explain : 0;
 
-        return json_pack("{s:s, s:b, s:I, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:{s:o, s:o}, s:o}", "source", s->source, "frozen",
-                s->frozen, "at_us", (json_int_t)s->now.at_us, "counters", counters_json(&s->now), "growth_bytes",
-                integer_or_null(s->growth_known, s->growth_bytes), "explained_bytes",
+        return json_pack("{s:s, s:b, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:I, s:o, s:o, s:I, s:{s:o, s:o}, s:o}", "source",
+                s->source, "frozen", s->frozen, "frozen_by", frozen_by_json(s), "at_us", (json_int_t)s->now.at_us, "read_us",
+                (json_int_t)s->read_us, "explained_us", (json_int_t)s->explained_us, "counters", counters_json(&s->now),
+                "growth_bytes", integer_or_null(s->growth_known, s->growth_bytes), "explained_bytes",
                 integer_or_null(s->live_known, s->explained_bytes), "freed_unmatched", (json_int_t)s->explained_unmatched,
                 "explained_ratio", measurable ? json_real(ratio) : json_null(), "unattributed",
                 integer_or_null(known, s->unattributed), "slack_bytes", (json_int_t)s->slack_bytes, "billed_only", "sock",

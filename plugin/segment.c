@@ -553,3 +553,7 @@ int scope_sum(struct scope *s, struct sample_sum *ret) {
         *ret = sum;
         return 0;
 }
+
+int scope_removal(struct scope *s, struct tracker_removal *ret) {
+        return s->current ? tracker_removal(s->all->tracker, s->current->group, ret) : -ENODATA;
+}

@@ -45,3 +45,6 @@ struct scope *scope_end(struct scope *s);
  */
 int scope_read(struct scope *s, struct tracker_sample *ret);
 int scope_sum(struct scope *s, struct sample_sum *ret);
+
+/* What the kernel read when the cgroup was removed. -ENODATA when it did not, or when that is still to come. */
+int scope_removal(struct scope *s, struct tracker_removal *ret);

@@ -87,7 +87,10 @@ struct summary {
 
         /* reconciliation with the memcg */
         const char *source;
-        bool frozen; /* the cgroup is gone: `now` is the last reading before */
+        bool frozen;          /* the cgroup is gone: `now` is what the kernel read then, or the last reading before */
+        uint32_t at_removal;  /* the former: bit per enum memcg_counter */
+        int64_t read_us;      /* when the latter were read */
+        int64_t explained_us; /* when the rows were */
         struct memcg_counters baseline, now;
         int64_t growth_bytes, explained_bytes, explained_unmatched, unattributed, slack_bytes; /* of the moment of `now` */
         bool growth_known;

@@ -27,6 +27,8 @@ static const struct hook {
         HOOK(mm_page_alloc, mm_page_alloc, ON_ALLOCATION),
         HOOK(percpu_alloc_percpu, percpu_alloc_percpu, ON_ALLOCATION),
         HOOK(task_newtask, task_newtask, ON_TASK),
+        HOOK(cgroup_rmdir_states, cgroup_rmdir, ON_REMOVAL_STATES), /* before the other one, which says that all is there */
+        HOOK(cgroup_rmdir, cgroup_rmdir, ON_REMOVAL),
         HOOK(mod_memcg_state, mod_memcg_state, ON_STATE),
         HOOK(mod_memcg_lruvec_state, mod_memcg_lruvec_state, ON_STATE),
         HOOK(sched_process_exit, sched_process_exit, ON_TASK),
@@ -259,6 +261,22 @@ static bool reads_untyped(const struct btf *btf) {
         return program >= 0;
 }
 
+/* Whether programs find per-CPU memory: a variable of the kernel is known to them by its symbol (CONFIG_KALLSYMS_ALL). */
+static bool finds_per_cpu(const struct btf *btf) {
+        int variable = btf__find_by_name_kind(btf, "this_cpu_off", BTF_KIND_VAR);
+        const struct bpf_insn address_of[] = {
+                {.code = BPF_LD | BPF_IMM | BPF_DW, .dst_reg = BPF_REG_1, .src_reg = BPF_PSEUDO_BTF_ID, .imm = variable}, {},
+                RETURN_0};
+        int program = variable < 0 ? variable
+                                   : load_small(BPF_TRACE_RAW_TP,
+                                             btf__find_by_name_kind(btf, "btf_trace_cgroup_rmdir", BTF_KIND_TYPEDEF),
+                                             address_of, ELEMENTS(address_of));
+
+        if (program >= 0)
+                close(program);
+        return program >= 0;
+}
+
 /* Whether an empty program may be attached to a function: some kernels load it and refuse then. 0, or why not. */
 static int try_function(const struct btf *btf) {
         const struct bpf_insn nothing[] = {RETURN_0};
@@ -339,7 +357,8 @@ static bool is_wanted(const struct tracker_bpf *t, const struct hook *hook) {
                 return t->skel->rodata->has_tags && t->has_modules;
         if (t->options.count_only && hook->kind > ON_ALLOCATION)
                 return false;
-        return (hook->kind != ON_STATE || t->has_states) && (hook->kind != ON_TASK || t->has_stack_areas);
+        return (hook->kind != ON_STATE || t->has_states) && (hook->kind != ON_TASK || t->has_stack_areas) &&
+               (hook->kind != ON_REMOVAL_STATES || t->has_cpu_offsets);
 }
 
 /* Opens the object with one flavour of each hook switched on. */
@@ -353,6 +372,7 @@ static int open_programs(struct tracker_bpf *t, const struct btf *btf, bool raw,
                 bpf_program__set_autoload(hook_program(t, i, false), is_wanted(t, &hooks[i]) && !raw);
                 bpf_program__set_autoload(hook_program(t, i, true), is_wanted(t, &hooks[i]) && raw);
         }
+        bpf_program__set_autoload(t->skel->progs.look_at_states, t->has_cpu_offsets);
         open_holes(t, btf);
         size_tables(t);
         return 0;
@@ -395,6 +415,7 @@ static int load_programs(struct tracker_bpf *t, char **reterr) {
 
                 no_holes(t, why ?: "out of memory");
         }
+        t->has_cpu_offsets = finds_per_cpu(btf);
         t->options.raw_tp |= !reads_untyped(btf);
         r = try_to_load(t, btf, reterr);
         btf__free(btf);

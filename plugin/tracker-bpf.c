@@ -207,6 +207,7 @@ static void name_abilities(struct tracker_bpf *t) {
                 [ABILITY_LATE_CHARGES] = "late_charges",
                 [ABILITY_HOLES] = "fentry_holes",
                 [ABILITY_STATES] = "memcg_state_tracepoints",
+                [ABILITY_REMOVAL] = "counters_at_removal",
                 [ABILITY_NODES] = "nodes",
                 [ABILITY_TAGS] = "tag_sites",
         };
@@ -223,6 +224,11 @@ static void init_abilities(struct tracker_bpf *t) {
         tracker_bpf_set_ability(t, ABILITY_STATES, t->has_states, "%s",
                 t->has_states ? "mod_memcg_state and mod_memcg_lruvec_state are followed"
                               : "the kernel has no tracepoints mod_memcg_state and mod_memcg_lruvec_state (6.18 has them)");
+        tracker_bpf_set_ability(t, ABILITY_REMOVAL, !t->options.count_only, "%s",
+                t->has_cpu_offsets
+                        ? "the memcg's counters are read in rmdir(2)"
+                        : "page counters are read in rmdir(2); memory.stat's are not, because the kernel has no symbol "
+                          "for per-CPU memory (CONFIG_KALLSYMS_ALL)");
         tracker_bpf_set_ability(t, ABILITY_NODES, t->skel->rodata->node_shift < 64, "%s",
                 t->skel->rodata->node_shift < 64 ? "the node of a page is read off its flags"
                                                  : "the kernel is built for one node only");
@@ -378,10 +384,10 @@ static int take_group(struct tracker_bpf *t, unsigned *ret, char **reterr) {
         return 0;
 }
 
-static void start_group(struct tracker_bpf *t, unsigned group, const struct mp_css *css) {
+static void start_group(struct tracker_bpf *t, unsigned group, const struct mp_css *css, enum cgroup_layout layout) {
         struct group *g = &t->groups[group];
 
-        *g = (struct group){.state = GROUP_ACTIVE, .css = *css};
+        *g = (struct group){.state = GROUP_ACTIVE, .css = *css, .layout = layout};
         memcpy(settings_of(t, group)->ancestors, css->ancestors, sizeof(css->ancestors));
         read_losses(t, g->lost);
         g->verified = (int64_t)t->skel->bss->charges_verified;
@@ -420,7 +426,7 @@ static int tracker_bpf_begin(struct tracker *base, const struct cgroup *cgroup, 
         if (r < 0)
                 return r;
         apply_wish(t, group, wish);
-        start_group(t, group, &css);
+        start_group(t, group, &css, cgroup->layout);
         *ret_group = group;
         return 0;
 }
@@ -434,13 +440,17 @@ static int tracker_bpf_renew(struct tracker *base, unsigned group, unsigned *ret
         if (r < 0)
                 return r;
         *settings_of(t, fresh) = *settings_of(t, group);
-        if (!t->groups[group].armed) { /* its cgroup is gone: the new one stays empty */
-                t->groups[fresh] = (struct group){.state = GROUP_ACTIVE, .css = t->groups[group].css};
+        settings_of(t, group)->flags |= MP_GROUP_ENDED; /* nobody will say of this one when its cgroup goes */
+        if (!t->groups[group].armed) {                  /* its cgroup is gone: the new one stays empty */
+                t->groups[fresh] =
+                        (struct group){.state = GROUP_ACTIVE, .css = t->groups[group].css, .layout = t->groups[group].layout};
                 read_losses(t, t->groups[fresh].lost);
                 t->n_active++;
         } else {
                 t->groups[group].armed = false;
-                start_group(t, fresh, &t->groups[group].css);
+                start_group(t, fresh, &t->groups[group].css, t->groups[group].layout);
+                if (settings_of(t, group)->removal.at_ns) /* in this very moment */
+                        *settings_of(t, fresh) = *settings_of(t, group);
         }
         *ret_group = fresh;
         return 0;
@@ -588,6 +598,73 @@ static int tracker_bpf_read(struct tracker *base, unsigned group, struct tracker
         return 0;
 }
 
+/* ---- removal --------------------------------------------------------------------------------------------------------------
+ */
+
+static void set_pages(struct memcg_counters *c, enum memcg_counter k, int64_t pages) {
+        if (pages == MP_UNKNOWN)
+                return;
+        c->value[k] = pages * sysconf(_SC_PAGESIZE);
+        c->known |= 1u << k;
+}
+
+/* What the files of the cgroup would have said. */
+static struct memcg_counters counters_of(const struct tracker_bpf *t, unsigned group, const struct mp_charges *charges) {
+        struct memcg_counters c = {};
+
+        set_pages(&c, MEMCG_CURRENT, charges->memory);
+        if (t->groups[group].layout != CGROUP_V2) {
+                set_pages(&c, MEMCG_KERNEL, charges->kmem);
+                set_pages(&c, MEMCG_SOCK, charges->tcpmem);
+        } else if (t->has_cpu_offsets) {
+                set_pages(&c, MEMCG_KERNEL, charges->kernel);
+                c.value[MEMCG_ZSWAP] = charges->zswap;
+                c.known |= charges->zswap != MP_UNKNOWN ? 1u << MEMCG_ZSWAP : 0;
+        }
+        return c;
+}
+
+static int run_look(const struct bpf_program *program, struct mp_look *look) {
+        LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = look, .ctx_size_in = sizeof(*look));
+
+        return bpf_prog_test_run_opts(bpf_program__fd(program), &options);
+}
+
+/* Asks what the removed memcg is charged now. -ENODATA when it is past being asked. */
+static int look_again(const struct tracker_bpf *t, unsigned group, struct memcg_counters *ret) {
+        const struct mp_removal *removal = &settings_of(t, group)->removal;
+        struct mp_look look = {.memcg = removal->memcg, .serial_nr = removal->serial_nr}, states = look;
+        int r = run_look(t->skel->progs.look_at_counters, &look);
+
+        if (r >= 0 && t->has_cpu_offsets) {
+                r = run_look(t->skel->progs.look_at_states, &states);
+                look.charges.kernel = states.charges.kernel;
+                look.charges.zswap = states.charges.zswap;
+        }
+        if (r < 0)
+                return r;
+        *ret = counters_of(t, group, &look.charges);
+        return look.online ? 0 : -ENODATA;
+}
+
+static int tracker_bpf_removal(struct tracker *base, unsigned group, struct tracker_removal *ret) {
+        struct tracker_bpf *t = of(base);
+        const struct mp_removal *removal = &settings_of(t, group)->removal;
+        uint64_t at_ns = __atomic_load_n(&removal->at_ns, __ATOMIC_ACQUIRE);
+        struct tracker_removal r = {};
+        struct memcg_counters later;
+
+        if (!at_ns)
+                return -ENODATA;
+        r.counters = counters_of(t, group, &removal->charges);
+        r.counters.at_us = now_us(CLOCK_REALTIME) - (now_us(CLOCK_MONOTONIC) - (int64_t)(at_ns / 1000));
+        r.moved_known = memcg_knows(&r.counters, MEMCG_KERNEL) && look_again(t, group, &later) >= 0;
+        if (r.moved_known)
+                r.moved = later.value[MEMCG_KERNEL] - r.counters.value[MEMCG_KERNEL];
+        *ret = r;
+        return 0;
+}
+
 /* ---- sweeping -------------------------------------------------------------------------------------------------------------
  */
 
@@ -672,6 +749,7 @@ static const struct tracker_ops tracker_bpf_ops = {
         .end = tracker_bpf_end,
         .read = tracker_bpf_read,
         .hold = tracker_bpf_hold,
+        .removal = tracker_bpf_removal,
         .sweep = tracker_bpf_sweep,
         .clean = tracker_bpf_clean,
         .footprint = tracker_bpf_footprint,

@@ -15,6 +15,7 @@ struct group {
         enum { GROUP_FREE, GROUP_ACTIVE, GROUP_DIRTY } state;
         bool armed;
         struct mp_css css;
+        enum cgroup_layout layout;   /* of its cgroup */
         int64_t lost[_LOSS_MAX];     /* by the engine, when the group began */
         int64_t verified;            /* likewise */
         uint64_t state_misses;       /* likewise: of the programs that count states */
@@ -31,7 +32,16 @@ struct shared {
 
 #define HOLES_MAX 8 /* functions that are followed because no tracepoint tells of them */
 
-enum { ABILITY_OBJECT_CHECK, ABILITY_LATE_CHARGES, ABILITY_HOLES, ABILITY_STATES, ABILITY_NODES, ABILITY_TAGS, _ABILITIES };
+enum {
+        ABILITY_OBJECT_CHECK,
+        ABILITY_LATE_CHARGES,
+        ABILITY_HOLES,
+        ABILITY_STATES,
+        ABILITY_REMOVAL,
+        ABILITY_NODES,
+        ABILITY_TAGS,
+        _ABILITIES
+};
 
 struct tracker_bpf {
         struct tracker base;
@@ -43,7 +53,7 @@ struct tracker_bpf {
         struct bpf_link *links[48];
         const char *sections[48]; /* of the programs that are attached; filled by tracker_bpf_hooks() */
         size_t n_links;
-        bool has_states, has_stack_areas, has_holes, has_modules;
+        bool has_states, has_stack_areas, has_holes, has_cpu_offsets, has_modules;
         char hole_sections[HOLES_MAX][64];
         int64_t swept_at_us;
         struct shared shared;
@@ -52,7 +62,18 @@ struct tracker_bpf {
 };
 
 /* Of each program its kind decides whether it is loaded, and its place when it is attached. */
-enum hook_kind { ON_SOFTIRQ, ON_ALLOCATION, ON_TASK, ON_STATE, ON_FREE, ON_FREE_IN_INTERRUPT, ON_MODULE, ON_HOLE };
+enum hook_kind {
+        ON_SOFTIRQ,
+        ON_ALLOCATION,
+        ON_REMOVAL_STATES,
+        ON_REMOVAL,
+        ON_TASK,
+        ON_STATE,
+        ON_FREE,
+        ON_FREE_IN_INTERRUPT,
+        ON_MODULE,
+        ON_HOLE
+};
 
 /* As recursion_misses of all loaded programs of one kind. */
 uint64_t tracker_bpf_misses(const struct tracker_bpf *t, enum hook_kind kind);

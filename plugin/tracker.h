@@ -150,6 +150,14 @@ struct tracker_sweep {
         int64_t took_us;
 };
 
+/* What the kernel read of a memcg in the moment when its cgroup was removed. */
+struct tracker_removal {
+        struct memcg_counters counters;
+        bool moved_known;
+        int64_t moved; /* how far the counter of kernel memory has moved since; told while what was left is still charged there
+                        */
+};
+
 /* What the tracker can do on this kernel beyond the necessary, for the support document. */
 struct tracker_ability {
         const char *name; /* e.g. "object_check" */
@@ -206,6 +214,12 @@ struct tracker_ops {
         void (*hold)(struct tracker *t, bool on);
 
         /*
+         * The counters of the group's cgroup as they were when it was removed. -ENODATA: it was not, or nobody saw it. NULL:
+         * this tracker never sees it. See tracker_removal().
+         */
+        int (*removal)(struct tracker *t, unsigned group, struct tracker_removal *ret);
+
+        /*
          * Checks every tracked object that can be checked on the object itself, and books as written off what is no longer
          * allocated. Bounded by the object table. -ENOTSUP where the kernel does not let us (see abilities).
          */
@@ -243,6 +257,10 @@ int tracker_bpf_new(const struct tracker_options *options, struct tracker **ret,
 static inline void tracker_hold(struct tracker *t, bool on) {
         if (t->ops->hold)
                 t->ops->hold(t, on);
+}
+
+static inline int tracker_removal(struct tracker *t, unsigned group, struct tracker_removal *ret) {
+        return t->ops->removal ? t->ops->removal(t, group, ret) : -ENODATA;
 }
 
 static inline struct tracker *tracker_free(struct tracker *t) {

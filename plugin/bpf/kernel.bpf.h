@@ -48,8 +48,11 @@ enum { BPF_F_MMAPABLE = 1U << 10 };
 struct cgroup_subsys_state {
         int id;
         u64 serial_nr;
+        unsigned int flags;
         struct cgroup_subsys_state *parent;
 };
+
+#define CSS_ONLINE 2U /* include/linux/cgroup-defs.h, 6.1 to 7.3 */
 
 /* The index depends on the configuration: always through bpf_core_enum_value(). */
 enum cgroup_subsys_id { memory_cgrp_id = 4, CGROUP_SUBSYS_COUNT = 12 };
@@ -58,8 +61,28 @@ struct css_set {
         struct cgroup_subsys_state *subsys[CGROUP_SUBSYS_COUNT];
 };
 
+/* What is charged, in pages. */
+struct page_counter {
+        struct {
+                s64 counter;
+        } usage;
+};
+
+struct memcg_vmstats {
+        long state[1];
+        long state_pending[1]; /* children's, on its way up */
+};
+
+struct memcg_vmstats_percpu {
+        long state[1];
+        long state_prev[1]; /* what of it memcg_vmstats has */
+};
+
 struct mem_cgroup {
         struct cgroup_subsys_state css;
+        struct page_counter memory, kmem, tcpmem;
+        struct memcg_vmstats *vmstats;
+        struct memcg_vmstats_percpu *vmstats_percpu;
 };
 
 struct task_struct {
@@ -96,7 +119,7 @@ struct cgroup {
  * Items of mod_memcg_state and mod_memcg_lruvec_state; their numbers depend on version and configuration. What vmalloc takes
  * was a memcg's item (6.18) and is a node's now (7.3).
  */
-enum memcg_stat_item { MEMCG_SOCK = 1, MEMCG_VMALLOC = 2, MEMCG_KMEM = 3 };
+enum memcg_stat_item { MEMCG_SOCK = 1, MEMCG_VMALLOC = 2, MEMCG_KMEM = 3, MEMCG_ZSWAP_B = 4, MEMCG_NR_STAT = 5 };
 enum pagetype { PGTY_slab = 0xf5 }; /* since 6.12 (commit 4ffca5a96678 and before: 6.11); else a flag: */
 enum pageflags { PG_slab = 9 };
 enum node_stat_item {

@@ -12,6 +12,7 @@
  */
 #include "hole.bpf.h"
 #include "page.bpf.h"
+#include "removal.bpf.h"
 #include "sweep.bpf.h"
 
 char LICENSE[] SEC("license") = "GPL";
@@ -532,6 +533,16 @@ BOTH(percpu_free_percpu_irq, percpu_free_percpu, IRQ_PERCPU)
 #define ON_MEMCG_STATE(ctx, raw) state_changed(ctx[0], memcg_state((u32)ctx[1]), ctx[2])
 #define ON_NODE_STATE(ctx, raw) state_changed(ctx[0], node_state((u32)ctx[1]), ctx[2])
 
+#define ON_RMDIR(ctx, raw, note)                         \
+        ({                                               \
+                struct cgroup *_cgroup = (void *)ctx[0]; \
+                note(PAGE_NUMBER(raw, _cgroup));         \
+        })
+#define NOTE_STATES(ctx, raw) ON_RMDIR(ctx, raw, note_states)
+#define NOTE_COUNTERS(ctx, raw) ON_RMDIR(ctx, raw, note_counters)
+
+BOTH(cgroup_rmdir_states, cgroup_rmdir, NOTE_STATES)
+BOTH(cgroup_rmdir, cgroup_rmdir, NOTE_COUNTERS)
 BOTH(mod_memcg_state, mod_memcg_state, ON_MEMCG_STATE)
 BOTH(mod_memcg_lruvec_state, mod_memcg_lruvec_state, ON_NODE_STATE)
 

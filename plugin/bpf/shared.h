@@ -205,16 +205,41 @@ struct mp_sample {
         __u32 weight;    /* bytes / p */
 };
 
-/* How a group wants to be counted. */
+#define MP_UNKNOWN (-1) /* not told by this kernel */
+
+/* What a memcg is charged: pages, but for zswap. */
+struct mp_charges {
+        __s64 memory;
+        __s64 kmem, tcpmem; /* of v1 */
+        __s64 kernel;       /* as in v2's memory.stat; where per-CPU memory is found */
+        __s64 zswap;        /* likewise; bytes */
+};
+
+/* What was read when a group's cgroup was removed. */
+struct mp_removal {
+        __u64 at_ns; /* CLOCK_MONOTONIC; 0: it was not, as far as we know. Written last */
+        __u64 memcg, serial_nr;
+        struct mp_charges charges;
+};
+
+/* A later look: what it is told and what it answers. */
+struct mp_look {
+        __u64 memcg, serial_nr;
+        __u64 online; /* what was left is still charged to this one */
+        struct mp_charges charges;
+};
+
+/* How a group wants to be counted, and what became of its cgroup. */
 struct mp_group {
         struct mp_sample kernel[MP_SAMPLES], user[MP_SAMPLES];
         __u32 ancestors[8]; /* css ids above its own: who pays for what is left when it is gone; 0: none */
         __u64 first;        /* so many kernel pages are sampled on each CPU before the odds begin to count */
         __u64 flags;
+        struct mp_removal removal;
 };
 
 #define MP_GROUP_NUMA 1  /* rows by node */
-#define MP_GROUP_ENDED 2 /* its cgroup may be gone: what it is charged for is the parent's by then */
+#define MP_GROUP_ENDED 2 /* its cgroup is gone, or may be: what it is charged for is the parent's by then */
 
 /* A sampled page's share of the variance of an estimate, in pages^2: w^2 (1 - p) with p = bytes / w. */
 #define mp_square(weight, bytes) ((((__u64)(weight) >> 6) * (((__u64)(weight) - (bytes)) >> 6)) >> 12)

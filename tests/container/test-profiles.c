@@ -4,6 +4,7 @@
  * and ended while the others go on. What each must say is held against the memcg's own counter. The rules are tried out on a
  * kernel in a box (tests/unit/test-segment.c); here it is seen that the tracker keeps its word.
  */
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/timerfd.h>
@@ -212,11 +213,145 @@ static void test_names_lost_are_own(void **state) {
         group_end(busy);
 }
 
+/* ---- the end of a cgroup ---------------------------------------------------------------------------------------------------
+ */
+
+#define FILES 2000
+#define FILE_BYTES 500 /* of kernel memory at least: an inode and a dentry */
+
+static const char *files;
+
+/* In a tmpfs they stay when their maker is gone, and so does what it is charged for them. */
+static void make_files(void) {
+        for (size_t i = 0; i < FILES; i++) {
+                _cleanup_free_ char *path = format("%s/%zu", files, i);
+                int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+                must(fd >= 0, path);
+                close(fd);
+        }
+}
+
+static void unlink_files(void) {
+        for (size_t i = 0; i < FILES; i++) {
+                _cleanup_free_ char *path = format("%s/%zu", files, i);
+
+                assert_int_equal(unlink(path), 0);
+        }
+}
+
+static struct summary *last_word(struct profile *p) {
+        struct summary *s = NULL;
+
+        assert_int_equal(profile_summary(p, NULL, &s, NULL), 0);
+        assert_true(s->frozen);
+        print_message(
+                "# frozen: kernel %lld, growth %lld, explained %lld, freed from before %lld, unattributed %lld, slack %lld; "
+                "explained %lld us later, rows %lld\n",
+                (long long)s->now.value[MEMCG_KERNEL], (long long)s->growth_bytes, (long long)s->explained_bytes,
+                (long long)s->explained_unmatched, (long long)s->unattributed, (long long)s->slack_bytes,
+                (long long)(s->explained_us - s->now.at_us), (long long)s->charged.kernel_bytes);
+        return s;
+}
+
+/*
+ * What a cgroup leaves behind is held against its counter in the moment of its removal, whatever was read before: the last
+ * reading is of a time when it held much more. Later what was left is freed elsewhere, and what was frozen stays as it was.
+ */
+static void check_removal(const char *name, useconds_t later) {
+        struct engine *e = engine_of();
+        struct cgroup *c = group_new(name);
+        struct profile *p = start(e, c);
+        struct summary *frozen, *after;
+        int64_t read, kernel, slack;
+        char reason[256];
+        struct subject s;
+
+        files = scratch_directory("/dev/shm");
+        if (!is_able(engine_tracker(e), "counters_at_removal", reason))
+                cannot(reason);
+        s = subject_of(c->path, (const subject_steps_t){hold_pipes, make_files});
+        subject_step(&s);
+        subject_step(&s);
+        read = ask(p, "removed", "holding").live;
+        assert_int_equal(profile_note_counters(p), 0);
+        subject_end(&s);
+        settle(c);
+        kernel = kernel_counter(c);
+        group_end(c);
+        usleep(later);
+        profile_mark_ended(p);
+        sweep(engine_tracker(e));
+        frozen = last_word(p);
+        slack = SLACK + kernel / 100;
+        assert_true(kernel > FILES * FILE_BYTES && kernel < read - N * 500);
+        assert_true(frozen->at_removal & 1u << MEMCG_KERNEL && frozen->at_removal & 1u << MEMCG_CURRENT);
+        assert_near(frozen->now.value[MEMCG_KERNEL], kernel, root->layout == CGROUP_V2 ? SLACK : 0);
+        assert_near(frozen->unattributed, 0, slack);
+        assert_near(frozen->charged.kernel_bytes, kernel, slack); /* the parent's by now, and alive */
+        assert_int_equal(frozen->growth_bytes, frozen->explained_bytes - frozen->explained_unmatched + frozen->unattributed);
+        assert_true(frozen->slack_bytes < slack + 64 * 4096 * sysconf(_SC_NPROCESSORS_ONLN));
+
+        unlink_files();
+        usleep(300000);
+        after = last_word(p);
+        assert_int_equal(after->now.value[MEMCG_KERNEL], frozen->now.value[MEMCG_KERNEL]);
+        assert_int_equal(after->explained_bytes, frozen->explained_bytes);
+        assert_int_equal(after->unattributed, frozen->unattributed);
+        assert_near(after->charged.kernel_bytes, 0, slack);
+        summary_free(frozen);
+        summary_free(after);
+        profile_free(p);
+        engine_free(e);
+}
+
+static void test_removal(void **state) {
+        check_removal("removed", 0);
+}
+
+/* Nobody looks for a second: by then the memcg is offline and what it was charged is its parent's. */
+static void test_removal_seen_late(void **state) {
+        check_removal("removed-late", 1200000);
+}
+
+/* The same of memory from before a baseline: a sweep after the removal does not take it for freed. */
+static void test_removal_after_reset(void **state) {
+        struct engine *e = engine_of();
+        struct cgroup *c = group_new("removed-reset");
+        struct profile *p = start(e, c);
+        struct summary *word;
+        struct subject s;
+
+        files = scratch_directory("/dev/shm");
+        s = subject_new(c->path, make_files, nothing);
+        subject_step(&s);
+        assert_int_equal(profile_reset(p), 0);
+        subject_end(&s);
+        settle(c);
+        group_end(c);
+        profile_mark_ended(p);
+        usleep(300000);
+        sweep(engine_tracker(e));
+        word = last_word(p);
+        assert_true(word->freed_unmatched < FILES * FILE_BYTES / 2);
+        summary_free(word);
+        unlink_files();
+        usleep(300000);
+        word = last_word(p);
+        assert_true(word->freed_unmatched >= FILES * FILE_BYTES);
+        summary_free(word);
+        profile_free(p);
+        engine_free(e);
+}
+
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_nested),
                 cmocka_unit_test(test_reset),
                 cmocka_unit_test(test_names_lost_are_own),
+                cmocka_unit_test(test_removal),
+                cmocka_unit_test(test_removal_seen_late),
+                cmocka_unit_test(test_removal_after_reset),
         };
 
         return run_program(tests, ELEMENTS(tests), argc, argv);

@@ -81,6 +81,8 @@ void sim_rmdir(struct sim *s, struct sim_cgroup *c) {
         remove_files(c->fd);
         assert_int_equal(unlinkat(c->parent ? c->parent->fd : s->fd, strrchr(c->path, '/') + 1, AT_REMOVEDIR), 0);
         c->gone = true;
+        c->kernel_gone = c->kernel;
+        c->anon_gone = c->anon;
 }
 
 bool sim_is_within(const struct sim_cgroup *inner, const struct sim_cgroup *outer) {
@@ -205,6 +207,19 @@ static void sim_hold(struct tracker *t, bool on) {
 static struct sim_group *group_of(struct tracker *t, unsigned group) {
         assert_true(group < SIM_GROUPS_MAX && of(t)->groups[group].used);
         return &of(t)->groups[group];
+}
+
+static int sim_removal(struct tracker *t, unsigned group, struct tracker_removal *ret) {
+        const struct sim_cgroup *c = group_of(t, group)->cgroup;
+
+        if (!of(t)->tells_removals || !c->gone)
+                return -ENODATA;
+        *ret = (struct tracker_removal){.moved_known = !of(t)->moves_unseen, .moved = c->kernel - c->kernel_gone};
+        ret->counters.at_us = of(t)->moment;
+        ret->counters.known = 1u << MEMCG_KERNEL | 1u << MEMCG_CURRENT;
+        ret->counters.value[MEMCG_KERNEL] = c->kernel_gone;
+        ret->counters.value[MEMCG_CURRENT] = c->kernel_gone + c->anon_gone;
+        return 0;
 }
 
 static int take_group(struct sim *s, struct sim_cgroup *c, unsigned *ret_group, char **reterr) {
@@ -394,6 +409,7 @@ static const struct tracker_ops sim_ops = {
         .end = sim_end,
         .read = sim_read,
         .hold = sim_hold,
+        .removal = sim_removal,
         .sweep = sim_sweep,
         .clean = sim_clean,
         .footprint = sim_footprint,

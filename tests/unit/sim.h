@@ -32,9 +32,10 @@ struct sim_cgroup {
         int fd;
         uint64_t id;
         bool gone;
-        unsigned group1;      /* armed for this group, less 1; 0: not armed */
-        int64_t kernel, anon; /* what it is charged for */
-        bool changed;         /* its files say something else */
+        unsigned group1;                /* armed for this group, less 1; 0: not armed */
+        int64_t kernel, anon;           /* what it is charged for */
+        bool changed;                   /* its files say something else */
+        int64_t kernel_gone, anon_gone; /* when it was removed */
 };
 
 struct sim_object {
@@ -73,6 +74,7 @@ struct sim {
         /* what the test wants to go wrong, and sees */
         unsigned groups_max;
         bool fold_fails, sweep_unsupported;
+        bool tells_removals, moves_unseen; /* tracker_ops.removal answers; but not how far counters moved since */
         unsigned n_groups, most_groups, n_renews, n_folds, n_sweeps, n_reads;
 };
 

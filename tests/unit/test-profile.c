@@ -405,6 +405,71 @@ static void frozen(void **state) {
         engine_free(b.engine);
 }
 
+/* What the kernel reads at the removal takes the place of the last reading, and what was freed before we looked is slack. */
+static void frozen_at_removal(void **state) {
+        for (int unseen = 0; unseen < 2; unseen++) {
+                struct box b = open_box(CGROUP_V1);
+                struct sim_cgroup *c = sim_mkdir(b.sim, b.top, "c");
+                struct profile *p = start(&b, c);
+                size_t gone = sim_alloc(b.sim, c, SIM_CHARGED, 1000, false),
+                       late = sim_alloc(b.sim, c, SIM_CHARGED, 300, false), last = sim_alloc(b.sim, c, SIM_CHARGED, 50, false);
+                struct summary *s;
+                int64_t slack;
+
+                b.sim->tells_removals = true;
+                b.sim->moves_unseen = unseen;
+                s = summarize(&b, p);
+                assert_int_equal(s->explained_bytes, 1350);
+                assert_int_equal(s->at_removal, 0);
+                slack = s->slack_bytes;
+                summary_free(s);
+                sim_release(b.sim, gone);
+                sim_rmdir(b.sim, c);
+                sim_release(b.sim, late);
+                profile_mark_ended(p);
+                s = summarize(&b, p);
+                assert_true(s->frozen);
+                assert_int_equal(s->at_removal, 1u << MEMCG_KERNEL | 1u << MEMCG_CURRENT);
+                assert_int_equal(s->growth_bytes, 350);
+                assert_int_equal(s->explained_bytes, 50);
+                assert_int_equal(s->unattributed, 300);
+                assert_int_equal(s->slack_bytes, slack + 300);
+                assert_true(s->explained_us >= s->read_us);
+                summary_free(s);
+                sim_release(b.sim, last);
+                s = summarize(&b, p);
+                assert_int_equal(s->charged.kernel_bytes, 0);
+                assert_int_equal(s->growth_bytes, 350);
+                assert_int_equal(s->explained_bytes, 50);
+                assert_int_equal(s->slack_bytes, slack + 300);
+                summary_free(s);
+                profile_free(p);
+                engine_free(b.engine);
+        }
+}
+
+/* A profile that was stopped keeps its last reading, whatever becomes of the cgroup. */
+static void removed_after_the_end(void **state) {
+        struct box b = open_box(CGROUP_V2);
+        struct sim_cgroup *c = sim_mkdir(b.sim, b.top, "c");
+        struct profile *p = start(&b, c);
+        size_t object = sim_alloc(b.sim, c, SIM_CHARGED, 10, false);
+        struct summary *s;
+
+        b.sim->tells_removals = true;
+        sim_publish(b.sim);
+        profile_mark_ended(p);
+        sim_release(b.sim, object);
+        sim_rmdir(b.sim, c);
+        s = summarize(&b, p);
+        assert_int_equal(s->at_removal, 0);
+        assert_int_equal(s->growth_bytes, 10);
+        assert_int_equal(s->explained_bytes, 10);
+        summary_free(s);
+        profile_free(p);
+        engine_free(b.engine);
+}
+
 static void host(void **state) {
         struct box b = open_box(CGROUP_V2);
         struct cgroup *cgroup = sim_open(b.sim, b.top);
@@ -445,6 +510,8 @@ int main(void) {
                 cmocka_unit_test(wishes),
                 cmocka_unit_test(losses),
                 cmocka_unit_test(frozen),
+                cmocka_unit_test(frozen_at_removal),
+                cmocka_unit_test(removed_after_the_end),
                 cmocka_unit_test(host),
         };
 
