@@ -291,9 +291,13 @@ enum mode manager_effective_mode(const struct manager *m) {
 
 /* All that we count; the kernel's own record as well when the daemon itself is over. */
 static void release_all(struct manager *m, bool record) {
-        for (size_t i = m->registry.n; i > 0; i--)
-                if (record || !profile_is_record(m->registry.items[i - 1]->profile))
-                        manager_release(m, m->registry.items[i - 1]);
+        size_t kept = 0;
+
+        while (m->registry.n > kept)
+                if (!record && profile_is_record(m->registry.items[kept]->profile))
+                        kept++;
+                else
+                        manager_release(m, m->registry.items[kept]);
         (void)manager_flush(m);
 }
 

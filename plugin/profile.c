@@ -245,6 +245,7 @@ static int record_summary(struct profile *p, const struct filter *filter, struct
         if (!s)
                 return -ENOMEM;
         r = allocinfo_read(p->record_root, &allocinfo_ops_live, filter, &record, reterr);
+        p->state = r < 0 ? PROFILE_FAILED : PROFILE_ACTIVE;
         if (r < 0)
                 return r;
         (void)account_read(&p->account, p->cgroup);
@@ -288,13 +289,15 @@ int profile_summary(struct profile *p, const struct filter *filter, struct summa
         return 0;
 }
 
-static int record_totals(const struct profile *p, struct profile_totals *ret) {
+/* Lists go on without it where the kernel has taken its record away; a summary says why. */
+static int record_totals(struct profile *p, struct profile_totals *ret) {
         _cleanup_(allocinfo_freep) struct allocinfo *a = NULL;
         int r = allocinfo_read(p->record_root, &allocinfo_ops_live, NULL, &a, NULL);
 
-        if (r < 0)
+        if (r == -ENOMEM)
                 return r;
-        *ret = (struct profile_totals){.live_bytes = a->total.bytes, .live_calls = a->total.calls};
+        p->state = r < 0 ? PROFILE_FAILED : PROFILE_ACTIVE;
+        *ret = (struct profile_totals){.live_bytes = a ? a->total.bytes : 0, .live_calls = a ? a->total.calls : 0};
         return 0;
 }
 
