@@ -92,10 +92,10 @@ def never_ends(t):
     with Group() as g:
         t.daemon.write(ROWS)
         path = str(t.client.manager("StartProfile", f"cgroup:{g.path}", options={"spec": "single"}))
-        equal(sorted(t.client.paths()), sorted([path, HOST]), "single beside it")
+        equal((t.client.paths(), t.client.has_record()), ([path], True), "single beside it")
         equal(str(t.client.get(HOST, PROFILE, "State")), "active", "State")
         t.client.manager("SetMode", "off")
-        equal(t.client.paths(), [HOST], "what off leaves")
+        equal((t.client.paths(), t.client.has_record()), ([], True), "what off leaves")
         check(summary(t)["sites"], "no row while off")
         t.client.manager("SetMode", "auto")
     t.daemon.wait_counting(0)
@@ -122,7 +122,7 @@ def not_counting(directory):
     with open(f"{root}/proc/sys/vm/mem_profiling", "w", encoding="ascii") as f:
         f.write("0\n")
     with Bus() as bus, Fake(bus, root=root) as daemon, Client(bus) as client:
-        equal(client.paths(), [], "profiles")
+        equal((client.paths(), client.has_record()), ([], False), "profiles")
         client.manager("StartProfile", "host")
         daemon.wait_counting(1)
         client.manager("StopProfile", dbus.ObjectPath(HOST))
