@@ -275,24 +275,33 @@ static char *cell_category(const json_t *row) {
         return table_text(row, "category");
 }
 
-/*
- * "function+0xoff [module]", or "function file:line [module]"; the key where a row has no function of its own, because it is a
- * group or has no name.
- */
-static char *site_name(const json_t *row) {
-        _cleanup_free_ char *function = table_text(row, "function"), *module = table_text(row, "module"), *place = NULL,
-                            *file = table_text(row, "file");
+/* "file:line function [module]"; the name of a group. */
+static char *tag_name(const json_t *row) {
+        _cleanup_free_ char *file = table_text(row, "file"), *line_number = table_text(row, "line"),
+                            *function = table_text(row, "function"), *module = table_text(row, "module");
         const char *m = json_string_value(get(row, "module"));
 
+        if (!json_is_integer(get(row, "line")))
+                return table_text(row, "key");
+        if (!file || !line_number || !function || !module)
+                return NULL;
+        return m && *m ? format("%s:%s %s [%s]", file, line_number, function, module)
+                       : format("%s:%s %s", file, line_number, function);
+}
+
+/* "function+0xoff [module]"; the key where a row has no function of its own, because it is a group or has no name. */
+static char *site_name(const json_t *row) {
+        _cleanup_free_ char *function = table_text(row, "function"), *module = table_text(row, "module"), *offset = NULL;
+        const char *m = json_string_value(get(row, "module"));
+
+        if (json_is_integer(get(row, "line")))
+                return tag_name(row);
         if (!json_is_string(get(row, "function")))
                 return table_text(row, "key");
-        if (file && json_is_integer(get(row, "line")))
-                place = format(" %s:%" PRIi64, file, integer(row, "line"));
-        else
-                place = json_is_integer(get(row, "offset")) ? format("+0x%" PRIx64, integer(row, "offset")) : strdup("");
-        if (!function || !module || !place)
+        offset = json_is_integer(get(row, "offset")) ? format("+0x%" PRIx64, integer(row, "offset")) : strdup("");
+        if (!function || !module || !offset)
                 return NULL;
-        return m && *m ? format("%s%s [%s]", function, place, module) : format("%s%s", function, place);
+        return m && *m ? format("%s%s [%s]", function, offset, module) : format("%s%s", function, offset);
 }
 
 /* What a reader has to know of a row's figures. That they are estimates is said by their "~", how good they are here. */
@@ -499,20 +508,6 @@ int render_summary(FILE *out, const json_t *document, size_t max_rows) {
 
 /* ---- allocinfo ------------------------------------------------------------------------------------------------------------
  */
-
-/* "file:line function [module]"; the name of a group. */
-static char *tag_name(const json_t *row) {
-        _cleanup_free_ char *file = table_text(row, "file"), *line_number = table_text(row, "line"),
-                            *function = table_text(row, "function"), *module = table_text(row, "module");
-        const char *m = json_string_value(get(row, "module"));
-
-        if (!json_is_integer(get(row, "line")))
-                return table_text(row, "key");
-        if (!file || !line_number || !function || !module)
-                return NULL;
-        return m && *m ? format("%s:%s %s [%s]", file, line_number, function, module)
-                       : format("%s:%s %s", file, line_number, function);
-}
 
 static char *cell_tag(const json_t *row) {
         _cleanup_free_ char *name = tag_name(row);

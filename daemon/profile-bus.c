@@ -12,6 +12,7 @@
 #include "bus-options.h"
 #include "bus.h"
 #include "report.h"
+#include "text.h"
 
 static struct profile *profile_of(void *userdata) {
         return ((struct view *)userdata)->registration->profile;
@@ -32,9 +33,11 @@ static int read_summary(sd_bus_message *m, void *userdata, struct summary **ret,
         r = bus_filter_read(m, &filter, error);
         if (r < 0)
                 return r;
-        if (filter_check_summary(&filter, &sentence) < 0)
+        if (profile_check_filter(profile_of(userdata), &filter, &sentence) < 0)
                 return bus_error_set(error, -EDOM, sentence);
         r = profile_summary(profile_of(userdata), &filter, ret, &sentence);
+        if (r == -EBADMSG)
+                r = -EIO; /* the kernel's text, and no spec of the caller's */
         return r < 0 ? bus_error_set(error, r, sentence) : 0;
 }
 
@@ -232,12 +235,38 @@ static size_t row_size(const struct row *row) {
                (row->module ? strlen(row->module) : 0) + (row->category ? strlen(row->category) : 0);
 }
 
+#define NAME_BYTES 1024
+
+static char *shown(bool known, const char *name) {
+        return known ? text_escape(name, strlen(name), NAME_BYTES) : strdup("");
+}
+
+/*
+ * A row of the kernel's own record: what it does not tell is "", 0 and false here, and not in the dictionary. Modules choose
+ * its names, so they are escaped as in documents.
+ */
+static int append_record_row(sd_bus_message *m, const struct allocinfo_row *row, enum filter_group group) {
+        bool site = group == GROUP_SITE;
+        _cleanup_free_ char *whole = allocinfo_key(row, group), *key = whole ? shown(true, whole) : NULL,
+                            *file = shown(site || group == GROUP_FILE, row->file),
+                            *function = shown(site || group == GROUP_FUNCTION, row->function),
+                            *module = shown(site || group == GROUP_MODULE, row->module);
+
+        if (!key || !file || !function || !module)
+                return -ENOMEM;
+        return sd_bus_message_append(m, "(sustssbxxba{sv})", file, site ? (uint32_t)row->line : 0u, function, UINT64_C(0),
+                module, "", false, row->bytes, row->calls, row->accurate, 2, "key", "s", key, "tags", "x", (int64_t)row->tags);
+}
+
 static int append_rows(sd_bus_message *reply, const struct summary *summary) {
+        const struct allocinfo *record = summary->record;
         int r;
 
         r = sd_bus_message_open_container(reply, 'a', "(sustssbxxba{sv})");
         for (size_t i = 0; r >= 0 && i < summary->n_rows; i++)
                 r = append_row(reply, summary->rows + i);
+        for (size_t i = 0; r >= 0 && record && i < record->n_rows; i++)
+                r = append_record_row(reply, record->rows + i, record->group);
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
@@ -252,6 +281,7 @@ static int method_get_sites(sd_bus_message *m, void *userdata, sd_bus_error *err
                 return r;
         for (size_t i = 0; i < summary->n_rows; i++)
                 bytes += row_size(summary->rows + i);
+        bytes += summary->record ? summary->record->n_rows * ROW_BYTES : 0;
         if (bytes > BUS_REPLY_MAX)
                 return too_large(error);
         r = sd_bus_message_new_method_return(m, &reply);
@@ -271,7 +301,11 @@ static int method_reset(sd_bus_message *m, void *userdata, sd_bus_error *error) 
                 return bus_error_set(error, -ENODEV, "The profile has ended; a new baseline would have nothing to measure.");
         r = profile_reset(v->registration->profile);
         if (r < 0)
-                return bus_error_set(error, r, r == -ENODEV ? "The cgroup is gone; there is no new baseline to take." : NULL);
+                return bus_error_set(error, r,
+                        r == -ENODEV ? "The cgroup is gone; there is no new baseline to take."
+                        : r == -EOPNOTSUPP
+                                ? "The host's profile is the kernel's own record on this machine; it has no baseline."
+                                : NULL);
         return sd_bus_reply_method_return(m, NULL);
 }
 

@@ -122,6 +122,9 @@ static json_t *lens_json(const struct summary *s, const struct lens *lens) {
 }
 
 static json_t *totals_json(const struct summary *s) {
+        /* by the kernel's own record, which knows what lives and nothing of how it came to that */
+        static const char *const untold[] = {"irq_bytes", "kthread_bytes", "allocated_bytes", "allocated_calls", "freed_bytes",
+                "freed_calls", "freed_unmatched", "written_off", "untracked_bytes", "blind_bytes", "blind_allocated_bytes"};
         const struct tracker_counts *c = &s->totals.counts;
         json_t *o = json_object();
 
@@ -141,6 +144,8 @@ static json_t *totals_json(const struct summary *s) {
         set(o, "unaccounted_bytes", json_null()); /* the kernel's own gaps are known where it has allocation tags */
         set_integer(o, "charges_verified", s->charges_verified);
         set_integer(o, "charges_mismatched", s->charges_mismatched);
+        for (size_t i = 0; s->record && i < ELEMENTS(untold); i++)
+                set(o, untold[i], json_null());
         return o;
 }
 
@@ -286,6 +291,52 @@ static void write_row(struct text_json *j, const struct row *r) {
 /* ---- summary --------------------------------------------------------------------------------------------------------------
  */
 
+/* Where a row of allocinfo is; of a group only the name that it shares is known. */
+static void write_place(struct text_json *j, const struct allocinfo_row *r, enum filter_group group) {
+        _cleanup_free_ char *key = allocinfo_key(r, group);
+        bool site = group == GROUP_SITE;
+
+        j->failed = j->failed || !key;
+        write_string(j, "key", key);
+        write_string(j, "file", site || group == GROUP_FILE ? r->file : NULL);
+        write_known(j, "line", site, (int64_t)r->line);
+        write_string(j, "function", site || group == GROUP_FUNCTION ? r->function : NULL);
+        write_string(j, "module", site || group == GROUP_MODULE ? r->module : NULL);
+        text_json_null(j, "category");
+}
+
+/* How the kernel's own record was read, and its sum over what matched. */
+static json_t *record_json(const struct allocinfo *a) {
+        bool by_ioctl = a->source == ALLOCINFO_IOCTL;
+
+        return json_pack("{s:s, s:o, s:i, s:o, s:I, s:I, s:I}", "source", by_ioctl ? "ioctl" : "text", "content_id",
+                by_ioctl ? id_string(a->content_id) : json_null(), "retries", (int)a->retries, "counting",
+                a->counting == COUNTING_UNKNOWN ? json_null() : json_boolean(a->counting == COUNTING_ON), "bytes",
+                (json_int_t)a->total.bytes, "calls", (json_int_t)a->total.calls, "tags", (json_int_t)a->total.tags);
+}
+
+/* A row of it among those of a summary: all members, most of them not known. */
+static void write_record_row(struct text_json *j, const struct allocinfo_row *r, enum filter_group group) {
+        static const char *const untold[] = {"allocated_bytes", "allocated_calls", "freed_bytes", "freed_calls",
+                "written_off_bytes", "written_off_calls", "untracked_bytes", "untracked_calls", "blind_bytes",
+                "blind_allocated_bytes", "gfp_flags"};
+
+        text_json_open(j, NULL, '{');
+        write_place(j, r, group);
+        text_json_null(j, "offset");
+        text_json_null(j, "type");
+        text_json_null(j, "charged");
+        text_json_integer(j, "bytes", r->bytes);
+        text_json_integer(j, "calls", r->calls);
+        for (size_t i = 0; i < ELEMENTS(untold); i++)
+                text_json_null(j, untold[i]);
+        text_json_boolean(j, "accurate", r->accurate);
+        text_json_boolean(j, "estimated", false);
+        text_json_null(j, "error_bytes");
+        text_json_boolean(j, "blind", false);
+        text_json_close(j, '}');
+}
+
 static void set_times(json_t *o, const struct summary *s) {
         set(o, "started_us", json_integer(s->started_us));
         set(o, "at_us", json_integer(s->at_us));
@@ -312,6 +363,8 @@ static json_t *summary_head(const struct summary *s) {
         set(o, "swept_at_us", integer_or_null(s->swept_at_us != 0, s->swept_at_us));
         set(o, "sweep_us", integer_or_null(s->sweep_us != 0, s->sweep_us));
         set(o, "total_sites", json_integer((json_int_t)s->total_sites));
+        if (s->record)
+                set(o, "record", record_json(s->record));
         return o;
 }
 
@@ -334,6 +387,8 @@ static int write_summary(struct text_json *j, const struct summary *s) {
         text_json_open(j, "sites", '[');
         for (size_t i = 0; i < s->n_rows; i++)
                 write_row(j, &s->rows[i]);
+        for (size_t i = 0; s->record && i < s->record->n_rows; i++)
+                write_record_row(j, &s->record->rows[i], s->record->group);
         text_json_close(j, ']');
         text_json_close(j, '}');
         return 0;
@@ -368,19 +423,9 @@ static json_t *allocinfo_head(const struct allocinfo *a, const struct filter *fi
         return o;
 }
 
-/* Of a group only the name that it shares is known. */
 static void write_allocinfo_row(struct text_json *j, const struct allocinfo_row *r, enum filter_group group) {
-        _cleanup_free_ char *key = allocinfo_key(r, group);
-        bool site = group == GROUP_SITE;
-
-        j->failed = j->failed || !key;
         text_json_open(j, NULL, '{');
-        write_string(j, "key", key);
-        write_string(j, "file", site || group == GROUP_FILE ? r->file : NULL);
-        write_known(j, "line", site, (int64_t)r->line);
-        write_string(j, "function", site || group == GROUP_FUNCTION ? r->function : NULL);
-        write_string(j, "module", site || group == GROUP_MODULE ? r->module : NULL);
-        text_json_null(j, "category");
+        write_place(j, r, group);
         text_json_integer(j, "bytes", r->bytes);
         text_json_integer(j, "calls", r->calls);
         text_json_boolean(j, "accurate", r->accurate);

@@ -17,6 +17,7 @@ struct summary *summary_free(struct summary *s) {
         for (size_t i = 0; i < s->n_rows; i++)
                 row_done(&s->rows[i]);
         free(s->rows);
+        allocinfo_free(s->record);
         free(s->cgroup);
         profile_label_done(&s->label);
         filter_done(&s->filter);
@@ -345,5 +346,17 @@ int summary_apply(struct summary *s, const struct filter *filter) {
         }
         qsort_r(s->rows, s->n_rows, sizeof(struct row), compare_rows, &sort);
         cut_rows(s, filter_limit(f));
+        return 0;
+}
+
+int summary_take_record(struct summary *s, struct allocinfo *record, const struct filter *filter) {
+        static const struct filter everything;
+        int r = copy_filter(filter ?: &everything, &s->filter);
+
+        if (r < 0)
+                return r;
+        s->total_sites = record->total_sites;
+        s->accurate = record->total.accurate && record->counting != COUNTING_OFF;
+        s->record = record;
         return 0;
 }

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "allocinfo.h"
 #include "filter.h"
 #include "gfp.h"
 #include "label.h"
@@ -96,6 +97,12 @@ struct summary {
         bool growth_known;
         struct summary_counter by_counter[_MEMCG_MAX]; /* of the moment of `now` */
 
+        /*
+         * Of the host where the kernel keeps its own record: the rows are its, and there are none here. What it does not tell
+         * is not known: types, charges, all that was ever allocated and freed. Owned; NULL: the rows are the tracker's.
+         */
+        struct allocinfo *record;
+
         struct filter filter; /* as applied */
         size_t total_sites;   /* rows before filter and limit */
         struct row *rows;
@@ -110,6 +117,9 @@ DEFINE_CLEANUP(struct summary, summary_free)
  * scaled and need not stay. -ENOMEM: free the summary.
  */
 int summary_take(struct summary *s, const struct measures *m, const struct gfp_bits *bits);
+
+/* The same for the kernel's own record, which was read with this filter: takes it over, on success only. -ENOMEM. */
+int summary_take_record(struct summary *s, struct allocinfo *record, const struct filter *filter);
 
 void row_done(struct row *r);
 

@@ -65,8 +65,12 @@ class Client:
         return int(self.get(path, PROFILE, "LiveBytes"))
 
     def paths(self):
-        """Object paths of all profiles, as ListProfiles gives them."""
-        return [str(entry[0]) for entry in self.manager("ListProfiles")]
+        """Object paths of all profiles that somebody started, as ListProfiles gives them."""
+        return [str(path) for path, *_, more in self.manager("ListProfiles") if "kernel" not in more["requesters"]]
+
+    def has_record(self):
+        """The host's profile is the kernel's own record: it is always there, and no business of modes."""
+        return len(self.paths()) < len(self.manager("ListProfiles"))
 
 
 def refused(error, words, function, *arguments, **keywords):
