@@ -44,6 +44,47 @@ static void hold_full_pipes(void) {
                 must(write(held[2 * i + 1], "x", 1) == 1, "write");
 }
 
+/* Modules that allocate when they are loaded: two of them, of what the kernel has and nobody uses. */
+static const char *modules[2];
+
+static bool run(const char *command, const char *module) {
+        _cleanup_free_ char *line = format("%s %s >/dev/null 2>&1", command, module);
+
+        return line && system(line) == 0;
+}
+
+static void find_modules(void) {
+        static const char *const candidates[] = {"brd", "loop", "null_blk", "nbd", "zram", "dummy", "ifb", "tun", "veth"};
+        size_t n = 0;
+
+        for (size_t i = 0; i < ELEMENTS(candidates) && n < 2; i++) {
+                _cleanup_free_ char *loaded = format("/sys/module/%s", candidates[i]);
+
+                if (access(loaded, F_OK) == 0 || !run("modprobe", candidates[i]))
+                        continue;
+                if (access(loaded, F_OK) == 0 && run("modprobe -r", candidates[i])) /* not built in */
+                        modules[n++] = candidates[i];
+        }
+        if (n < 2)
+                cannot("there are no two modules to load and unload");
+}
+
+static void load_first(void) {
+        must(run("modprobe", modules[0]), modules[0]);
+}
+
+static void unload_first(void) {
+        must(run("modprobe -r", modules[0]), modules[0]);
+}
+
+static void load_second(void) {
+        must(run("modprobe", modules[1]), modules[1]);
+}
+
+static void unload_second(void) {
+        must(run("modprobe -r", modules[1]), modules[1]);
+}
+
 /* ---- rows ---------------------------------------------------------------------------------------------------------------- */
 
 /* Not where the kernel has no tags, or has them switched off. */
@@ -402,6 +443,50 @@ static void test_full_table(void **state) {
         watch_end(&w);
 }
 
+static int64_t calls_of_module(const struct watch *w, const char *module) {
+        struct tracker_sample s = sample_of(w);
+        int64_t calls = 0;
+
+        for (size_t i = 0; i < s.n_rows; i++) {
+                const struct tracker_row *row = &s.rows[i];
+
+                if (!row->file || !streq(row->module, module))
+                        continue;
+                assert_true(row->file[0] && row->function[0] && row->line > 0);
+                calls += row->counts.allocated_calls;
+        }
+        tracker_sample_done(&s);
+        return calls;
+}
+
+/*
+ * The strings of a module outlive it, and who gets its address is somebody else: were it not told, what the second module
+ * allocates would be the first one's.
+ */
+static void test_modules(void **state) {
+        struct watch w = watch_tags("modules");
+        struct subject s;
+        int64_t first, second;
+
+        find_modules();
+        s = subject_of(
+                w.c->path, (subject_steps_t){load_first, unload_first, load_second, unload_second, load_first, unload_first});
+        subject_step(&s);
+        first = calls_of_module(&w, modules[0]);
+        subject_step(&s);
+        subject_step(&s);
+        second = calls_of_module(&w, modules[1]);
+        print_message("# %s: %lld allocations, %s: %lld\n", modules[0], (long long)first, modules[1], (long long)second);
+        assert_true(first > 0 && second > 0);
+        subject_step(&s);
+        subject_step(&s);
+        assert_int_equal(calls_of_module(&w, modules[0]), 2 * first);
+        assert_int_equal(calls_of_module(&w, modules[1]), second);
+        subject_step(&s);
+        subject_end(&s);
+        watch_end(&w);
+}
+
 /* As asked: nothing of tags. */
 static void test_not_wanted(void **state) {
         struct watch w = watch_with("unwanted", &(struct tracker_options){.no_tags = true}, &(struct tracker_wish){});
@@ -452,6 +537,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test(test_no_stacks),
                 cmocka_unit_test(test_full_table),
                 cmocka_unit_test(test_not_wanted),
+                cmocka_unit_test(test_modules),
                 cmocka_unit_test(test_allocinfo),
         };
 
