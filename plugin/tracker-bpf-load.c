@@ -140,13 +140,20 @@ static u32 tracepoint_argument_size(const struct btf *btf, const char *tracepoin
         return type ? type->size : 0;
 }
 
-static bool has_member(const struct btf *btf, const char *structure, const char *member) {
-        const struct btf_type *type = btf_named(btf, structure, BTF_KIND_STRUCT);
+/* In parts without a name too, as structures with a random layout have them. */
+static bool type_has_member(const struct btf *btf, const struct btf_type *type, const char *member) {
+        for (unsigned i = 0; type && btf_is_composite(type) && i < btf_vlen(type); i++) {
+                const struct btf_member *m = &btf_members(type)[i];
+                const char *name = btf__name_by_offset(btf, m->name_off);
 
-        for (unsigned i = 0; type && i < btf_vlen(type); i++)
-                if (streq(btf__name_by_offset(btf, btf_members(type)[i].name_off), member))
+                if (streq(name, member) || (!*name && type_has_member(btf, btf_skip(btf, m->type), member)))
                         return true;
+        }
         return false;
+}
+
+static bool has_member(const struct btf *btf, const char *structure, const char *member) {
+        return type_has_member(btf, btf_named(btf, structure, BTF_KIND_STRUCT), member);
 }
 
 /* MAX_NUMNODES: a slab cache has a pointer for each node. */

@@ -93,8 +93,8 @@ INLINE void book_barely(u32 group, const struct allocation *a) {
 
 INLINE void book_allocation(void *ctx, struct task_struct *task, u32 group, struct allocation *a) {
         bool on_slab = a->source == MP_KMALLOC || a->source == MP_CACHE, charged = a->charged && is_billed(task, group);
-        u64 bytes = a->bytes + (charged && on_slab ? OBJCG_BYTES : 0), before, tag;
-        u32 slot, named;
+        u64 bytes = a->bytes + (charged && on_slab ? OBJCG_BYTES : 0), id = a->site, before, tag;
+        u32 slot;
 
         if (bare) {
                 book_barely(group, a);
@@ -104,16 +104,22 @@ INLINE void book_allocation(void *ctx, struct task_struct *task, u32 group, stru
                 count_kthread(group, bytes);
                 return;
         }
-        /* a task that forks allocates nothing: what it made was made before */
-        named = a->source == MP_STACKS ? 0 : named_by_tag(task) & ~MP_ELSEWHERE;
-        tag = mp_tag(group, a->source, charged, 0) | (named ? MP_ALLOC_TAG : 0);
+        tag = mp_tag(group, a->source, charged, 0);
+        if (has_tags && a->source != MP_STACKS) { /* the stack of a task was allocated before */
+                u32 named = named_by_tag(task) & ~MP_ELSEWHERE;
+
+                if (LIKELY(named)) {
+                        id = named;
+                        tag |= MP_ALLOC_TAG;
+                }
+        }
         if (UNLIKELY(LOAD(nodes_wanted)) && on_slab) {
                 const struct mp_group *g = group_of(group);
 
                 if (g && page_delta)
                         tag |= node_tag(g, page_of(a->key));
         }
-        slot = slot_of(named ?: a->site, tag, a->gfp);
+        slot = slot_of(id, tag, a->gfp);
         if (UNLIKELY(slot & MP_DEEP)) /* only tasks come here, so that kmalloc and caches may share the stack's counters */
                 slot = slot_of_stack(ctx, (tag & ~(0xffULL << 8)) | MP_BULK << 8, a->gfp);
         before = count_allocation(slot, bytes, 1);

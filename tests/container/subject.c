@@ -411,6 +411,18 @@ unsigned renew(struct tracker *t, unsigned group) {
         return next;
 }
 
+uint64_t row_site(const struct tracker_row *row) {
+        const char *const names[] = {row->file, row->function, row->module};
+        uint64_t h = row->line;
+
+        if (!row->file)
+                return row->frames[0];
+        for (size_t i = 0; i < ELEMENTS(names); i++)
+                for (const char *c = names[i]; *c; c++)
+                        h = (h ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+        return h;
+}
+
 int64_t row_live(const struct tracker_row *row) {
         const struct tracker_counts *c = &row->counts;
 

@@ -101,6 +101,9 @@ struct reading reading_of(struct tracker *t, unsigned group);
 /* Charged kernel memory that is alive, by the exact total of pages: their rows may be estimates. */
 int64_t charged_of(const struct reading *r);
 
+/* What names a row's site: its call, or a hash of all that its alloc tag says. */
+uint64_t row_site(const struct tracker_row *row);
+
 /* Live bytes of one row. */
 int64_t row_live(const struct tracker_row *row);
 

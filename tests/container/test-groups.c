@@ -360,7 +360,7 @@ static void learn_path(struct tracker *t) {
 
                 if (row->type == TYPE_SLAB && row->charged && calls > 0 && calls % 200 == 0 && calls <= 600)
                         path[n_path++] =
-                                (struct path_site){.address = row->frames[0], .charged = row->charged, .each = calls / 200};
+                                (struct path_site){.address = row_site(row), .charged = row->charged, .each = calls / 200};
         }
         tracker_sample_done(&sample);
         subject_end(&s);
@@ -377,7 +377,7 @@ static void add_path(struct tracker *t, unsigned group) {
         assert_int_equal(t->ops->read(t, group, &sample), 0);
         for (size_t i = 0; i < sample.n_rows; i++)
                 for (size_t p = 0; p < n_path; p++)
-                        if (sample.rows[i].type == TYPE_SLAB && sample.rows[i].frames[0] == path[p].address &&
+                        if (sample.rows[i].type == TYPE_SLAB && row_site(&sample.rows[i]) == path[p].address &&
                                 sample.rows[i].charged == path[p].charged) {
                                 path[p].calls += sample.rows[i].counts.allocated_calls;
                                 path[p].live += row_live(&sample.rows[i]);

@@ -290,6 +290,28 @@ static void machine_with_all(void **state) {
         expect(s, "allocinfo_accuracy", true, "no tag");
         expect(s, "vm.mem_profiling", true, "is 1");
         assert_null(strstr(support_find(s, "vm.mem_profiling")->reason, "compressed"));
+        expect(s, "alloc_tags", true, "file and line");
+}
+
+/* The kernel has them, and does not use them. */
+static void tags_are_off(void **state) {
+        const struct machine *m = *state;
+        _cleanup_(support_freep) struct support *off = NULL, *never = NULL, *shut_down = NULL;
+        _cleanup_free_ char *allocinfo = format("%s/proc/allocinfo", m->root);
+
+        add_btf(m, true, NULL);
+        add_text(m, "/proc/allocinfo", "allocinfo - version: 2.0\n");
+        add_text(m, "/proc/sys/vm/mem_profiling", "0\n");
+        off = probe(m);
+        assert_false(off->alloc_tags);
+        expect(off, "alloc_tags", false, "vm.mem_profiling is not 1");
+        add_text(m, "/proc/cmdline", "quiet sysctl.vm.mem_profiling=never\n");
+        never = probe(m);
+        expect(never, "alloc_tags", false, "until the next boot");
+        add_text(m, "/proc/cmdline", "quiet\n");
+        unlink(allocinfo);
+        shut_down = probe(m);
+        expect(shut_down, "alloc_tags", false, "until the next boot");
 }
 
 static void every_needed_part_decides(void **state) {
@@ -492,6 +514,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 ON_MACHINE(bare_machine),
                 ON_MACHINE(machine_with_all),
+                ON_MACHINE(tags_are_off),
                 ON_MACHINE(every_needed_part_decides),
                 ON_MACHINE(refusals_have_reasons),
                 ON_MACHINE(allocinfo_states),

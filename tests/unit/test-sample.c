@@ -54,7 +54,7 @@ static void rows_are_merged(void **state) {
 }
 
 static void different_rows_stay_apart(void **state) {
-        struct tracker_row rows[7];
+        struct tracker_row rows[12];
         struct sample_adder a = {};
 
         for (size_t i = 0; i < ELEMENTS(rows); i++)
@@ -65,6 +65,14 @@ static void different_rows_stay_apart(void **state) {
         rows[4].estimated = true;
         rows[5].n_frames = 2;
         rows[6].function = "alloc_thread_stack_node";
+        for (size_t i = 7; i < ELEMENTS(rows); i++) { /* by alloc tags */
+                rows[i].n_frames = 0;
+                rows[i].line = 7;
+                rows[i].file = i == 8 ? "b.c" : "a.c";
+                rows[i].function = i == 9 ? "other" : "made";
+                rows[i].module = i == 10 ? "module" : "";
+        }
+        rows[11].line = 8;
         for (unsigned k = 0; k < 2; k++) {
                 struct tracker_sample s = {};
 
@@ -150,6 +158,30 @@ static void sampled_pages(void **state) {
         tracker_sample_done(&s);
 }
 
+/* Pages by alloc tags are counted one by one, so that nothing of them is an estimate, and say nothing of vmalloc. */
+static void tagged_pages(void **state) {
+        char symbols[] = "/tmp/memcgprof-symbols-XXXXXX";
+        _cleanup_(names_freep) struct names *names = NULL;
+        struct tracker_sample s = {.pages = {.allocated_bytes = 8192, .allocated_calls = 2, .freed_bytes = 4096}};
+        struct tracker_row row = make(TYPE_PAGE, true, 0, 8192);
+        struct sample_sum sum = {};
+
+        sim_write_symbols(symbols);
+        assert_int_equal(names_new(symbols, &names), 0);
+        unlink(symbols);
+        row.n_frames = 0;
+        row.file = "mm/memory.c";
+        row.function = "pte_alloc_one";
+        row.module = "";
+        row.counts.freed_bytes = 4096;
+        put(&s, row);
+        sample_sum_add(&sum, names, &s);
+        assert_int_equal(sum.charged_bytes, 4096);
+        assert_int_equal(sum.charged_gone, 4096);
+        assert_int_equal(sum.charged.known, 1u << MEMCG_SLAB | 1u << MEMCG_PERCPU);
+        tracker_sample_done(&s);
+}
+
 /* The parts of one site by node are one when nobody asked for them, in the first sample as well. */
 static void nodes_are_merged(void **state) {
         struct sample_adder a = {.any_node = true};
@@ -196,6 +228,7 @@ int main(void) {
                 cmocka_unit_test(what_is_not_bytes),
                 cmocka_unit_test(nodes_are_merged),
                 cmocka_unit_test(sampled_pages),
+                cmocka_unit_test(tagged_pages),
                 cmocka_unit_test(counted_only),
         };
 

@@ -123,6 +123,8 @@ static void test_key(void **state) {
         check_key(site_key("pte_alloc_one", 0x1f, ""), "pte_alloc_one+0x1f");
         check_key(site_key("made_here", 0, "some_module"), "made_here+0x0[some_module]");
         check_key(site_key(NULL, 0, ""), "unknown");
+        check_key(site_tag_key("fs/pipe.c", 789, "alloc_pipe_info", ""), "fs/pipe.c:789:alloc_pipe_info");
+        check_key(site_tag_key("made/here.c", 0, "made_here", "some_module"), "made/here.c:0:made_here[some_module]");
 }
 
 int main(void) {

@@ -28,6 +28,7 @@ static const char *const functions[] = {"alloc_inode", "sk_alloc", "pte_alloc", 
 static const char *const modules[] = {"", "ext4", "kvm"};
 static const char *const categories[] = {"mm", "fs", "fs/ext4", "other", NULL};
 static const char *const types[] = {"slab", "page", "user", "percpu", "vmalloc"};
+static const char *const files[] = {"mm/memory.c", "mm", "fs/pipe.c"};
 static const char *const groups[] = {"site", "function", "file", "module", "category", "type", "node"};
 static const char *const sorts[] = {"bytes", "calls", "name"};
 
@@ -57,13 +58,16 @@ static void add(struct figures *to, const struct figures *from) {
 }
 
 static struct row random_row(size_t i) {
-        const char *function = functions[below(ELEMENTS(functions))];
+        const char *function = functions[below(ELEMENTS(functions))], *file = function && one_in(2) ? files[below(3)] : NULL;
         struct row r = {
                 .key = format("%s+0x%zx", function ?: "unknown", i),
                 .function = function ? strdup(function) : NULL,
                 .module = function ? strdup(modules[below(ELEMENTS(modules))]) : NULL,
-                .has_offset = function,
-                .offset = (uint32_t)i,
+                .file = file ? strdup(file) : NULL,
+                .has_line = file,
+                .line = file ? (uint32_t)below(4) : 0,
+                .has_offset = function && !file,
+                .offset = file ? 0 : (uint32_t)i,
                 .type = (enum site_type)below(_TYPE_MAX),
                 .charged = one_in(2),
                 .live_known = !one_in(5),
@@ -93,6 +97,7 @@ static struct row copy_row(const struct row *from) {
         struct row r = *from;
 
         r.key = strdup(from->key);
+        r.file = from->file ? strdup(from->file) : NULL;
         r.function = from->function ? strdup(from->function) : NULL;
         r.module = from->module ? strdup(from->module) : NULL;
         r.category = from->category ? strdup(from->category) : NULL;
@@ -124,10 +129,10 @@ static void random_filter(struct filter *f) {
         if (one_in(5))
                 want_string(f, "type", types[below(5)]);
         if (one_in(30))
-                want_string(f, "filename", "mm");
-        if (one_in(5))
                 want_string(f, "category", categories[below(4)]);
-        if (one_in(50))
+        if (one_in(8))
+                want_string(f, "filename", files[below(3)]);
+        if (one_in(12))
                 want_integer(f, "lineno", below(3));
         if (one_in(4))
                 want_integer(f, "min_size", below(800) - 200);
@@ -180,7 +185,9 @@ static bool holds(const struct filter *f, const struct row *r, const struct figu
                 return false;
         if (filter_has(f, FILTER_TYPE) && !streq(types[r->type], s[FILTER_TYPE]))
                 return false;
-        if (filter_has(f, FILTER_FILENAME) || filter_has(f, FILTER_LINENO))
+        if (filter_has(f, FILTER_FILENAME) && !(r->file && streq(r->file, s[FILTER_FILENAME])))
+                return false;
+        if (filter_has(f, FILTER_LINENO) && !(r->file && r->line == f->integers[FILTER_LINENO]))
                 return false;
         if (filter_has(f, FILTER_CHARGED) && f->booleans[FILTER_CHARGED] != r->charged)
                 return false;
@@ -196,6 +203,8 @@ static void name_group(const char *by, const struct row *r, int node, char *ret)
                 snprintf(ret, 64, "%s", r->key);
         else if (streq(by, "function"))
                 snprintf(ret, 64, "%s", r->function ?: "unknown");
+        else if (streq(by, "file"))
+                snprintf(ret, 64, "%s", r->file ?: "unknown");
         else if (streq(by, "module"))
                 snprintf(ret, 64, "%s", !r->module ? "unknown" : streq(r->module, "") ? "kernel" : r->module);
         else if (streq(by, "category"))

@@ -53,21 +53,32 @@ static void test_names(void **state) {
         struct measure items[] = {
                 measure_of(0, NULL, TYPE_PAGE, true, (struct tracker_counts){4096, 1}),
                 measure_of(0, "alloc_thread_stack_node", TYPE_PAGE, true, (struct tracker_counts){16384, 1}),
+                measure_of(0, "ext4_alloc_inode", TYPE_SLAB, true, (struct tracker_counts){900, 1}),
                 measure_of(0x1010, "alloc_inode", TYPE_SLAB, true, (struct tracker_counts){600, 1}),
                 measure_of(0x2010, "idle", TYPE_SLAB, true, (struct tracker_counts){}),
         };
-        _cleanup_(summary_freep) struct summary *s = take(&m, items, ELEMENTS(items));
+        _cleanup_(summary_freep) struct summary *s = NULL;
 
-        assert_int_equal(s->n_rows, 3);
+        items[2].file = "fs/ext4/super.c";
+        items[2].line = 1393;
+        items[2].symbol.module = "ext4";
+        s = take(&m, items, ELEMENTS(items));
+        assert_int_equal(s->n_rows, 4);
         assert_string_equal(s->rows[0].key, "unknown");
         assert_null(s->rows[0].function);
         assert_string_equal(s->rows[0].category, "other");
         assert_string_equal(s->rows[1].key, "alloc_thread_stack_node");
         assert_string_equal(s->rows[1].function, "alloc_thread_stack_node");
         assert_false(s->rows[1].has_offset);
-        assert_string_equal(s->rows[2].key, "alloc_inode+0x10");
-        assert_true(s->rows[2].has_offset);
-        assert_string_equal(s->rows[2].category, "fs");
+        assert_false(s->rows[1].has_line);
+        assert_string_equal(s->rows[2].key, "fs/ext4/super.c:1393:ext4_alloc_inode[ext4]");
+        assert_string_equal(s->rows[2].file, "fs/ext4/super.c");
+        assert_true(s->rows[2].has_line);
+        assert_int_equal(s->rows[2].line, 1393);
+        assert_false(s->rows[2].has_offset);
+        assert_string_equal(s->rows[3].key, "alloc_inode+0x10");
+        assert_true(s->rows[3].has_offset);
+        assert_string_equal(s->rows[3].category, "fs");
         check_identity(s);
 }
 
@@ -207,12 +218,15 @@ static void test_estimates(void **state) {
 /* Without a stack, vmalloc cannot be told from other pages; without pages there is none. */
 static void test_vmalloc_unknown(void **state) {
         struct measures some = {.pages = {8192, 2}}, none = {};
+        struct measures tagged = {.pages = {8192, 2}, .stacks = true, .tags = true};
         struct measure item = measure_of(0, NULL, TYPE_PAGE, true, (struct tracker_counts){8192, 2});
-        _cleanup_(summary_freep) struct summary *s = take(&some, &item, 1), *t = take(&none, NULL, 0);
+        _cleanup_(summary_freep) struct summary *s = take(&some, &item, 1), *t = take(&none, NULL, 0),
+                                                *u = take(&tagged, &item, 1);
 
         assert_false(s->charged.known[TYPE_VMALLOC]);
         assert_true(t->charged.known[TYPE_VMALLOC]);
         assert_true(t->live_known);
+        assert_false(u->charged.known[TYPE_VMALLOC]); /* tags do not tell it */
 }
 
 static void test_heads(void **state) {
