@@ -55,8 +55,10 @@ static const struct hole {
         { offsetof(struct memcgprof_bpf, progs.hole_##name), attach, __VA_ARGS__ }
         HOLE(alloc_bulk, BPF_TRACE_FEXIT, ON_ALLOCATION, "kmem_cache_alloc_bulk_noprof", "kmem_cache_alloc_bulk"),
         HOLE(bulk_pages, BPF_TRACE_FEXIT, ON_ALLOCATION, "alloc_pages_bulk_noprof", "__alloc_pages_bulk"),
+        HOLE(nolock, BPF_TRACE_FEXIT, ON_ALLOCATION, "__kmalloc_nolock_noprof", "kmalloc_nolock_noprof"),
         HOLE(charge, BPF_TRACE_FEXIT, ON_FREE, "kmem_cache_charge", NULL),
         HOLE(free_bulk, BPF_TRACE_FENTRY, ON_FREE, "kmem_cache_free_bulk", NULL),
+        HOLE(free_nolock, BPF_TRACE_FENTRY, ON_FREE, "kfree_nolock", NULL),
         HOLE(rcu_sheaf, BPF_TRACE_FEXIT, ON_FREE, "__kfree_rcu_sheaf", NULL),
 #undef HOLE
 };
@@ -307,9 +309,27 @@ static void no_holes(struct tracker_bpf *t, const char *why) {
         tracker_bpf_set_ability(t, ABILITY_HOLES, false, "%s", why);
 }
 
+/* Which argument of a function has this name; 0 when none has. */
+static u32 argument_named(const struct btf *btf, int function, const char *name) {
+        const struct btf_type *type = btf_skip(btf, btf__type_by_id(btf, (u32)function)->type);
+
+        for (u32 i = 0; type && btf_is_func_proto(type) && i < btf_vlen(type); i++)
+                if (streq(btf__name_by_offset(btf, btf_params(type)[i].name_off), name))
+                        return i;
+        return 0;
+}
+
+/* What programs have to be told of a function beside its name. */
+static void describe_function(struct tracker_bpf *t, const struct btf *btf, const struct hole *hole, int function) {
+        if (hole->program == offsetof(struct memcgprof_bpf, progs.hole_charge))
+                t->skel->rodata->has_charge_hook = t->skel->bss->late_charges = true;
+        if (hole->program == offsetof(struct memcgprof_bpf, progs.hole_nolock))
+                t->skel->rodata->nolock_gfp = argument_named(btf, function, "gfp_flags");
+}
+
 /* Switches on what there is a function for, and says which. */
 static void open_holes(struct tracker_bpf *t, const struct btf *btf) {
-        char names[160] = "";
+        char names[256] = "";
 
         for (size_t i = 0; i < ELEMENTS(holes); i++) {
                 int id;
@@ -321,8 +341,7 @@ static void open_holes(struct tracker_bpf *t, const struct btf *btf) {
                 if (!wanted || bpf_program__set_attach_target(hole_program(t, i), 0, function) < 0)
                         continue;
                 bpf_program__set_autoload(hole_program(t, i), true);
-                if (holes[i].program == offsetof(struct memcgprof_bpf, progs.hole_charge))
-                        t->skel->rodata->has_charge_hook = t->skel->bss->late_charges = true;
+                describe_function(t, btf, &holes[i], id);
                 snprintf(t->hole_sections[i], sizeof(t->hole_sections[i]), "%s/%s",
                         holes[i].attach == BPF_TRACE_FENTRY ? "fentry" : "fexit", function);
                 snprintf(names + length, sizeof(names) - length, "%s%s", length ? ", " : "", function);

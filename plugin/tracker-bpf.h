@@ -58,7 +58,7 @@ struct tracker_bpf {
         int64_t swept_at_us;
         struct shared shared;
         struct tracker_ability abilities[_ABILITIES];
-        char reasons[_ABILITIES][160];
+        char reasons[_ABILITIES][256];
 };
 
 /* Of each program its kind decides whether it is loaded, and its place when it is attached. */

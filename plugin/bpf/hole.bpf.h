@@ -31,6 +31,12 @@ INLINE bool returned_true(void *ctx) {
         return returned(ctx) & 0xff;
 }
 
+INLINE u32 size_of_slab_object(u64 object) {
+        u64 cache = cache_at(object);
+
+        return cache ? cache_size(cache) : 0;
+}
+
 /* ---- objects in bulk ------------------------------------------------------------------------------------------------------
  */
 
@@ -41,8 +47,8 @@ struct bulk {
         bool nodes;
 };
 
-static long take_one(u32 i, struct bulk *b) {
-        u64 object = PEEK(b->objects + i * sizeof(u64)), tag = b->tag;
+static __noinline int take(u64 object, u32 i, struct bulk *b) {
+        u64 tag = b->tag;
         u32 slot;
 
         if (object <= 16)
@@ -56,39 +62,75 @@ static long take_one(u32 i, struct bulk *b) {
         return 0;
 }
 
-/* kmem_cache_alloc_bulk(s, flags, n, p): all or none; the count until 7.1, then a bool. _noprof since 6.10. */
-SEC("fexit") int hole_alloc_bulk(u64 *ctx) {
+static long take_one(u32 i, struct bulk *b) {
+        return take(PEEK(b->objects + i * sizeof(u64)), i, b);
+}
+
+/* Whether `n` objects of b->bytes that were allocated with b->gfp are the task's, and for whom; `account` is their cache's. */
+INLINE bool is_taken(u64 *ctx, struct bulk *b, u64 n, bool account) {
         struct task_struct *task = bpf_get_current_task_btf();
-        struct kmem_cache *s = (void *)argument(ctx, 0);
-        u64 n = argument(ctx, 2);
-        struct bulk b = {.objects = argument(ctx, 3), .gfp = (u32)argument(ctx, 1), .group = member(task)};
         const struct mp_group *g;
         bool charged;
         u32 named;
 
+        if (!in_task(ctx, task, true)) {
+                count_irq(b->group, b->bytes * n);
+                return false;
+        }
+        charged = (b->gfp & gfp_account || account) && is_billed(task, b->group);
+        if (!charged && task->flags & PF_KTHREAD) {
+                count_kthread(b->group, b->bytes * n);
+                return false;
+        }
+        b->bytes += charged ? OBJCG_BYTES : 0;
+        b->tag = mp_tag(b->group, MP_BULK, charged, 0);
+        named = named_by_tag(task) & ~MP_ELSEWHERE;
+        if (named)
+                b->tag |= MP_ALLOC_TAG;
+        b->site = named ?: stack_id(ctx, b->group);
+        g = group_of(b->group);
+        b->nodes = g && g->flags & MP_GROUP_NUMA;
+        return true;
+}
+
+/* kmem_cache_alloc_bulk(s, flags, n, p): all or none; the count until 7.1, then a bool. _noprof since 6.10. */
+SEC("fexit") int hole_alloc_bulk(u64 *ctx) {
+        struct kmem_cache *s = (void *)argument(ctx, 0);
+        u64 n = argument(ctx, 2);
+        struct bulk b = {
+                .objects = argument(ctx, 3), .gfp = (u32)argument(ctx, 1), .group = member(bpf_get_current_task_btf())};
+
         if (LIKELY(!b.group) || !(returned(ctx) & 0xffff))
                 return 0;
         b.bytes = BPF_CORE_READ(s, size);
-        if (!in_task(ctx, task, true)) {
-                count_irq(b.group, b.bytes * n);
+        if (!is_taken(ctx, &b, n, BPF_CORE_READ(s, flags) & slab_account))
                 return 0;
-        }
-        charged = (b.gfp & gfp_account || BPF_CORE_READ(s, flags) & slab_account) && is_billed(task, b.group);
-        if (!charged && task->flags & PF_KTHREAD) {
-                count_kthread(b.group, b.bytes * n);
-                return 0;
-        }
-        b.bytes += charged ? OBJCG_BYTES : 0;
-        b.tag = mp_tag(b.group, MP_BULK, charged, 0);
-        named = named_by_tag(task) & ~MP_ELSEWHERE;
-        if (named)
-                b.tag |= MP_ALLOC_TAG;
-        b.site = named ?: stack_id(ctx, b.group);
-        g = group_of(b.group);
-        b.nodes = g && g->flags & MP_GROUP_NUMA;
         bpf_loop((u32)n, take_one, &b, 0);
         if (page_delta)
-                verify_charge(PEEK(b.objects), b.group, charged);
+                verify_charge(PEEK(b.objects), b.group, mp_tag_charged(b.tag));
+        return 0;
+}
+
+/*
+ * kmalloc_nolock(size, gfp, node), 6.18: BPF's own, in any context; what it made is freed by kfree_nolock(), or by kfree() with
+ * its event. It may take an object of a larger size than it was asked for, so that the object itself is asked; the argument
+ * counts where it cannot be.
+ */
+SEC("fexit") int hole_nolock(u64 *ctx) {
+        struct bulk b = {.gfp = (u32)argument(ctx, nolock_gfp), .group = member(bpf_get_current_task_btf())};
+        u64 object = 0;
+
+        bpf_get_func_ret(ctx, &object);
+        if (LIKELY(!b.group) || object <= 16)
+                return 0;
+        b.bytes = size_of_slab_object(object);
+        if (!b.bytes)
+                b.bytes = (u32)argument(ctx, 0);
+        if (is_taken(ctx, &b, 1, false)) {
+                take(object, 0, &b);
+                if (page_delta)
+                        verify_charge(object, b.group, mp_tag_charged(b.tag));
+        }
         return 0;
 }
 
@@ -126,6 +168,11 @@ SEC("fentry") int hole_free_bulk(u64 *ctx) {
         return 0;
 }
 
+/* kfree_nolock(object), 6.18. */
+SEC("fentry") int hole_free_nolock(u64 *ctx) {
+        return freed_unseen(argument(ctx, 0));
+}
+
 /* __kfree_rcu_sheaf(s, object, ...), 6.18: true when it took the object; else that goes the old way, which ends above. */
 SEC("fexit") int hole_rcu_sheaf(u64 *ctx) {
         if (returned_true(ctx))
@@ -144,12 +191,6 @@ INLINE u32 charged_slot(void *ctx, u64 older, u32 group, u32 gfp) {
         if (older && site && (mp_value_extra(older) & MP_LATE || mp_tag_has_alloc_tag(site->tag)))
                 return billed_slot(site, group);
         return slot_of_stack(ctx, mp_tag(group, MP_BULK, 1, 0), gfp);
-}
-
-INLINE u32 size_of_slab_object(u64 object) {
-        u64 cache = cache_at(object);
-
-        return cache ? cache_size(cache) : 0;
 }
 
 /* kmem_cache_charge(object, gfp), 6.12: accept() pays for its socket. What nobody paid for is the task's from now on. */

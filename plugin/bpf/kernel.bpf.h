@@ -229,6 +229,7 @@ extern void bpf_preempt_enable(void) __ksym __weak;
 const volatile bool has_rdonly_cast; /* bpf_rdonly_cast(), 6.2+ */
 const volatile u32 owner_stride;     /* bytes from one object's owner to the next in a slab's vector */
 const volatile u32 node_shift;       /* of the node's number in page->flags; 64: one node only */
+const volatile u32 nolock_gfp;       /* which argument of kmalloc_nolock() the flags are: 7.3 may have a token before them */
 const volatile bool state_is_int;    /* mod_memcg_state and mod_memcg_lruvec_state pass an int (6.18), not a long (7.2) */
 
 /* memcg_data of a page: bit 1 marks kernel memory, then the rest is an obj_cgroup (6.1 to 7.3); bits 0 to 2 are flags. */

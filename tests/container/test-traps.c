@@ -4,6 +4,8 @@
  * sweep the account has to agree with the memcg's counter, and what was let go has to be gone.
  */
 #include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
 #include <netinet/in.h>
@@ -197,6 +199,57 @@ static void test_io_uring(void **state) {
         check_rings(&w, "released", 0, RINGS);
         subject_step(&s);
         check_rings(&w, "churned", 0, 4 * RINGS);
+        subject_end(&s);
+        watch_end(&w);
+}
+
+/* ---- allocations that cannot wait: BPF's local storage --------------------------------------------------------------------
+ */
+
+#define STORAGES 200
+#define STORAGE_BYTES 900
+
+/* A map of one value a task. Its elements come out of kmalloc_nolock() (7.x), which has no event. */
+static int storage_new(struct btf *btf, int key_type, int value_type) {
+        LIBBPF_OPTS(bpf_map_create_opts, options, .btf_fd = (uint32_t)btf__fd(btf), .btf_key_type_id = (uint32_t)key_type,
+                .btf_value_type_id = (uint32_t)value_type, .map_flags = BPF_F_NO_PREALLOC);
+
+        return bpf_map_create(BPF_MAP_TYPE_TASK_STORAGE, "storage", sizeof(int), STORAGE_BYTES, 0, &options);
+}
+
+static void hold_storages(void) {
+        struct btf *btf = btf__new_empty();
+        int number = btf__add_int(btf, "int", sizeof(int), BTF_INT_SIGNED), byte = btf__add_int(btf, "byte", 1, 0),
+            value = btf__add_array(btf, number, byte, STORAGE_BYTES), self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+        static const char zeroes[STORAGE_BYTES];
+
+        must(self >= 0 && btf__load_into_kernel(btf) == 0, "btf");
+        for (size_t i = 0; i < STORAGES; i++) {
+                held[i] = storage_new(btf, number, value);
+                if (held[i] < 0)
+                        cannot("the kernel makes no task storage here");
+                must(bpf_map_update_elem(held[i], &self, zeroes, BPF_ANY) == 0, "bpf_map_update_elem");
+        }
+        close(self);
+        btf__free(btf);
+}
+
+static void test_nolock(void **state) {
+        struct watch w = watch("nolock");
+        struct subject s = subject_new(w.c->path, hold_storages, drop_held);
+        char reason[256];
+
+        if (!is_able(w.t, "fentry_holes", reason) || !strstr(reason, "kmalloc_nolock")) {
+                subject_end(&s);
+                watch_end(&w);
+                cannot(reason);
+        }
+        subject_step(&s);
+        check_agrees_unswept(&w, "held", SLACK);
+        assert_true(reading_of(w.t, w.group).live[1][TYPE_SLAB] > STORAGES * STORAGE_BYTES);
+        subject_step(&s);
+        check_agrees_unswept(&w, "released", SLACK);
+        check_agrees(&w, "released", SLACK);
         subject_end(&s);
         watch_end(&w);
 }
@@ -487,6 +540,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test(test_accept),
                 cmocka_unit_test(test_epoll),
                 cmocka_unit_test(test_io_uring),
+                cmocka_unit_test(test_nolock),
                 cmocka_unit_test(test_softirq_storm),
                 cmocka_unit_test(test_full_baseline),
                 cmocka_unit_test(test_leak_among_churn),
