@@ -45,10 +45,10 @@ const struct category_words category_functions[] = {
         {"bpf", "add_subprog alloc_bulk arch_alloc_bpf arch_bpf arch_prepare_bpf arena_ array_map_ array_of_map "
                 "bloom_map_ bpf_ bpffs_ bstorage_ btf_ cgroup_bpf_ cgroup_dev cgroup_iter cgroup_storage_ "
                 "check_mem_access copy_verifier_state cpu_map_ dev_map_ dmabuf_iter do_check fd_array_map htab_ "
-                "inode_storage lookup_nulls map_create map_get map_seq map_update mark_reg pcpu_copy pcpu_freelist "
-                "prog_array prog_fd_array push_insn push_stack queue_stack_map range_tree_ raw_tp reg_bounds_ "
-                "ringbuf_ stack_map_ stackmap_ sys_bpf task_file_seq task_iter task_seq task_storage_ task_vma tcx_ "
-                "tnum_ trie_"},
+                "inode_storage lookup_nulls map_create map_delete map_get map_lookup map_seq map_update mark_reg "
+                "pcpu_copy pcpu_freelist prog_array prog_fd_array push_insn push_stack queue_stack_map range_tree_ "
+                "raw_tp reg_bounds_ ringbuf_ stack_map_ stackmap_ sys_bpf task_file_seq task_iter task_seq "
+                "task_storage_ task_vma tcx_ tnum_ trie_"},
         {"crypto", "acomp_ aead_ af_alg_ ahash_ akcipher_ alg_ algif_ asymmetric_ cbcmac_ cmac_ cryptd_ crypto_ ctr_ "
                    "drbg_ ecc_ ecdh_ gcm_ hmac_ jent_ kpp_ mpi_ mpihelp_ pkcs1 pkcs7_ public_key_ rsa_ scatterwalk_ "
                    "sha1_ sha256_ sha512_ shash_ skcipher_ x509_"},
@@ -101,17 +101,17 @@ const struct category_words category_functions[] = {
                "cdev_ clone_mnt clone_private copy_fd_bitmaps copy_files copy_fs_struct copy_mnt_ns copy_mount "
                "core_sys_select create_buffers create_empty_buffers d_ dax_ dcache_ dentry_ do_epoll do_eventfd "
                "do_execve do_fcntl do_file_open_root do_loopback do_mount do_mpage do_new_mount do_open do_pipe "
-               "do_select do_signalfd do_tee do_timerfd do_umount dup_fd elf_ empty_dir ep_ epi_ epoll_ "
-               "eventfd_ eventpoll_ evict exec_ expand_fd expand_files f_setown fasync_ fcntl_ fd_install fget_ "
-               "file_ filename_ files_ find_inode flock_ fput free_fdtable fs_ fscontext_ generic_file "
-               "generic_read_dir get_epoll_ get_filesystem getname iget5_ iget_ init_fs inode_ io_submit ioctl_ "
-               "ioctx_ kern_mount kern_path kernel_read kiocb_ ksys_ lease_ load_elf load_script locks_ lookup_ "
+               "do_select do_signalfd do_tee do_timerfd do_umount dup_fd elf_ empty_dir ep_ epi_ epoll_ eventfd_ "
+               "eventpoll_ evict exec_ expand_fd expand_files f_setown fasync_ fcntl_ fd_install fget_ file_ "
+               "filename_ files_ find_inode flock_ fput free_fdtable fs_ fscontext_ generic_file generic_read_dir "
+               "get_epoll_ get_filesystem get_mountpoint getname iget5_ iget_ init_fs inode_ io_submit ioctl_ ioctx_ "
+               "iter_file kern_mount kern_path kernel_read kiocb_ ksys_ lease_ load_elf load_script locks_ lookup_ "
                "mb_cache mnt_ mntns_ mount_ mpage_ new_inode ns_get_path nsfs_ path_ pidfs_ poll_ posix_acl_ "
                "posix_lock prepare_bprm prepend_path proc_ns propagate_mnt read_cache sb_ select_estimate seq_ "
                "set_posix_acl setattr_ setxattr sget signalfd_ simple_ single_open splice_ super_ sys_epoll "
-               "sys_eventfd sys_fsopen sys_inotify_ sys_io_ sys_mount sys_open sys_poll sys_signalfd sys_timerfd timerfd_ "
-               "umount_ user_get_super user_path vfs_ wb_queue wb_start wb_workfn wb_writeback wbc_ writeback_ "
-               "xattr_"},
+               "sys_eventfd sys_fsopen sys_getcwd sys_inotify_ sys_io_ sys_mount sys_open sys_poll sys_signalfd "
+               "sys_timerfd timerfd_ umount_ user_get_super user_path vfs_ wb_queue wb_start wb_workfn wb_writeback "
+               "wbc_ writeback_ xattr_"},
         {"fs/9p", "v9fs_"},
         {"fs/afs", "afs_"},
         {"fs/autofs", "autofs_"},
@@ -127,7 +127,7 @@ const struct category_words category_functions[] = {
         {"fs/erofs", "erofs_ z_erofs_"},
         {"fs/exfat", "exfat_"},
         {"fs/ext2", "ext2_"},
-        {"fs/ext4", "ext4_"},
+        {"fs/ext4", "add_system_zone es_ ext4_"},
         {"fs/f2fs", "f2fs_"},
         {"fs/fat", "fat_ msdos_ vfat_"},
         {"fs/fuse", "cuse_ fuse_ virtio_fs_"},
@@ -148,7 +148,8 @@ const struct category_words category_functions[] = {
         {"fs/pipe", "account_pipe alloc_pipe anon_pipe create_pipe do_pipe2 fifo_open generic_pipe_buf get_pipe_inode "
                     "pipe_ pipefs_ proc_dopipe round_pipe"},
         {"fs/proc", "children_seq comm_open do_proc environ_ int_seq map_files mem_open mem_read mem_write pagemap_ "
-                    "pid_maps pid_smaps proc_ sched_autogroup smaps_ sysctl_ task_dumpable task_mem tgid_ tid_"},
+                    "pid_maps pid_smaps proc_ register_sysctl sched_autogroup smaps_ sysctl_ task_dumpable task_mem tgid_ "
+                    "tid_"},
         {"fs/pstore", "pstore_"},
         {"fs/quota", "dquot_ quota_"},
         {"fs/ramfs", "ramfs_"},
@@ -164,32 +165,33 @@ const struct category_words category_functions[] = {
         {"fs/xfs", "xfs_"},
         {"fs/zonefs", "zonefs_"},
         {"io_uring", "io_ sys_io_uring"},
-        {"ipc", "alloc_msg compat_ksys copy_ipcs create_ipc_ns do_mq_ do_msg do_sem do_shmat find_alloc_undo ipc_ "
-                "ksys_msg ksys_sem ksys_shm load_msg mq_clear mq_init_ns mqueue_ msg_ newary newque newseg sem_ "
-                "semctl_ shm_ shmctl_ sys_mq sys_msg sys_sem sys_shm sysvipc_"},
-        {"kernel", "account_ acct_ add_range alarm_ alloc_cpumask alloc_css_set alloc_ftrace alloc_insn alloc_mnt_idmap "
-                   "alloc_perf alloc_pid alloc_resource alloc_task_struct alloc_thread_stack alloc_uid alloc_uts "
-                   "alloc_worker alloc_workqueue allocate_cgrp_cset apply_wqattrs arch_uprobe async_ audit_ autogroup_ "
-                   "blk_dropped blk_log blk_trace call_rcu call_usermodehelper cgroup1_ cgroup_ cgrp_ clock_ "
-                   "clocksource_ clone_uts_ns collect_signal commit_creds console_ copy_cgroup copy_creds "
-                   "copy_namespaces copy_net_ns_ copy_pid_ns copy_process copy_seccomp copy_sighand copy_siginfo "
-                   "copy_signal copy_thread copy_time_ns copy_utsname cpu_ cpuacct_ cpuhp_ cpuset_ crash_ "
-                   "create_new_namespaces create_nsproxy create_pid_namespace create_user_ns create_worker cred_ css_ "
-                   "debug_mutex delayacct_ devkmsg_ dl_ dma_ do_fork do_futex do_sigaction do_timer_create dup_cred "
-                   "dup_task_struct dyn_event dynevent_ event_ exit_ expand_sem find_css_set find_ge_pid "
-                   "find_get_context find_get_pid flush_signal force_sig fork_ freezer_ ftrace_ futex_ get_pid_task "
-                   "group_ groups_alloc hrtimer_ hw_breakpoint inherit_event init_dl init_rescuer irq_ jump_label "
-                   "kallsyms_ kauditd_ kcov_ kernel_clone kexec_ klp_ kmsg_ kprobe_ kthread_ ktime_ link_css_set "
-                   "livepatch load_module migrate_disable migrate_swap mm_access mm_alloc mm_cache mm_init mm_update "
-                   "mod_sysfs module_ msi_ mutex_ ns_ nsproxy_ padata_ param_ perf_ pid_ pidfd_ pids_ posix_ posixtimer_ "
-                   "prb_ prctl_ prepare_creds prepare_kernel_cred printk_ proc_do psi_ ptrace_ raw_notifier raw_read "
-                   "raw_spin raw_write rb_alloc rcu_ register_kprobe relay_ request_resource request_threaded resource_ "
-                   "ring_buffer_ rt_mutex rwsem_ sched_ schedule_ seccomp_ send_sig setup_irq setup_userns signal_ "
-                   "sigqueue_ smp_call smpboot_ srcu_ static_call static_key stop_machine subprocess swiotlb_ "
-                   "switch_task_ns synchronize_ synth_ sys_clone sys_fork sys_futex sys_rt_sig sys_sched sys_setns "
-                   "sys_timer sys_unshare sys_vfork task_ taskstats_ tick_ timekeeping_ timens_ timer_ trace_ "
-                   "tracepoint_ traceprobe_ tracing_ umh_ unshare_ unwind_deferred uprobe_ user_event user_ns userns_ "
-                   "uts_ vtime_ wait_ wake_ wakeup_ watch_queue watchdog_ work_ workqueue_ wq_ xol_"},
+        {"ipc", "alloc_msg compat_ksys copy_ipcs copy_semundo create_ipc_ns do_mq_ do_msg do_sem do_shmat "
+                "find_alloc_undo ipc_ ksys_msg ksys_sem ksys_shm load_msg mq_clear mq_init_ns mqueue_ msg_ newary "
+                "newque newseg sem_ semctl_ setup_ipc setup_mq shm_ shmctl_ sys_mq sys_msg sys_sem sys_shm sysvipc_"},
+        {"kernel", "account_ acct_ add_range alarm_ alloc_and_link_pwqs alloc_cpumask alloc_css_set alloc_ftrace "
+                   "alloc_insn alloc_mnt_idmap alloc_perf alloc_pid alloc_resource alloc_task_struct alloc_thread_stack "
+                   "alloc_uid alloc_unbound alloc_uts alloc_worker alloc_workqueue allocate_cgrp_cset apply_wqattrs "
+                   "arch_uprobe async_ audit_ autogroup_ blk_dropped blk_log blk_trace call_rcu call_usermodehelper "
+                   "cgroup1_ cgroup_ cgrp_ clock_ clocksource_ clone_uts_ns collect_signal commit_creds console_ "
+                   "copy_cgroup copy_creds copy_namespaces copy_net_ns_ copy_pid_ns copy_process copy_seccomp "
+                   "copy_sighand copy_siginfo copy_signal copy_thread copy_time_ns copy_utsname cpu_ cpuacct_ cpuhp_ "
+                   "cpuset_ crash_ create_new_namespaces create_nsproxy create_pid_namespace create_user_ns "
+                   "create_worker cred_ css_ debug_mutex delayacct_ devkmsg_ dl_ dma_ do_fork do_futex do_sigaction "
+                   "do_timer_create dup_cred dup_task_struct dyn_event dynevent_ event_ exit_ expand_sem find_css_set "
+                   "find_ge_pid find_get_context find_get_pid find_get_pmu flush_signal force_sig fork_ freezer_ ftrace_ "
+                   "futex_ get_pid_task group_ groups_alloc hrtimer_ hw_breakpoint inherit_event init_dl init_rescuer "
+                   "irq_ jump_label kallsyms_ kauditd_ kcov_ kernel_clone kexec_ klp_ kmsg_ kprobe_ kthread_ ktime_ "
+                   "link_css_set livepatch load_module migrate_disable migrate_swap mm_access mm_alloc mm_cache mm_init "
+                   "mm_update mod_sysfs module_ msi_ mutex_ ns_ nsproxy_ padata_ param_ percpu_free_rwsem "
+                   "percpu_init_rwsem perf_ pid_ pidfd_ pids_ posix_ posixtimer_ prb_ prctl_ prepare_creds "
+                   "prepare_kernel_cred printk_ proc_do psi_ ptrace_ raw_notifier raw_read raw_spin raw_write rb_alloc "
+                   "rcu_ register_kprobe register_pidns relay_ request_resource request_threaded resource_ ring_buffer_ "
+                   "rt_mutex rwsem_ sched_ schedule_ seccomp_ send_sig setup_irq setup_userns signal_ sigqueue_ smp_call "
+                   "smpboot_ srcu_ static_call static_key stop_machine subprocess swiotlb_ switch_task_ns synchronize_ "
+                   "synth_ sys_clone sys_fork sys_futex sys_rt_sig sys_sched sys_setgroups sys_setns sys_timer "
+                   "sys_unshare sys_vfork task_ taskstats_ tick_ timekeeping_ timens_ timer_ trace_ tracepoint_ "
+                   "traceprobe_ tracing_ umh_ unshare_ unwind_deferred uprobe_ user_event user_ns userns_ uts_ vtime_ "
+                   "wait_ wake_ wakeup_ watch_queue watchdog_ work_ workqueue_ wq_ xol_"},
         {"lib", "FSE_ HIST_ HUF_ ZSTD_ alloc_bucket argv_split assoc_array base64_ bitmap_ btree_ bucket_ cpu_rmap "
                 "ddebug_ devm_ioremap dql_ dynamic_debug find_first fprop_ gen_pool genradix_ ida_ idr_ import_iovec "
                 "iov_ iovec_ irq_cpu_rmap irq_poll kasprintf kfifo_ klist_ kobj_ kobject_ kset_ kstrdup kvasprintf "
@@ -210,16 +212,17 @@ const struct category_words category_functions[] = {
                "gup_ handle_mm handle_pte_fault hmm_ huge_ hugepage_ hugetlb_ inode_to_bdi insert_page insert_pfn "
                "insert_vmap_area install_special ioremap isolate_ kasan_ kcompactd kernel_pte kfence_ khugepaged_ "
                "kmemleak_ ksm_ kswapd ksys_mmap list_lru lru_ madvise_ mem_cgroup mem_pool mem_section memblock_ "
-               "memcg1_ memcg_ memfd_ memory_ mempolicy_ mempool_ memremap_ mfill_ migrate_ mincore_ mlock_ mm_ "
-               "mmap_ mmu_ move_page move_vma mpol_ mprotect_ mremap_ mt_find new_vma node_ numa_ obj_cgroup objcg "
-               "oom_ p4d_ page_ pageblock pagecache_ pagetable_ pcpu_ percpu_alloc pfn_ pgd_ pgtable_ pmd_ pmdp_ "
-               "populate_ prealloc_shrinker preload_this process_madvise process_vm ptdesc pte_ ptep_ pti_ ptlock_ "
-               "pud_ purge_vmap read_pages read_swap reclaim_ refill_obj region_ relocate remap_ reserve_bootmem "
-               "rmap_ secretmem_ set_memory set_mempolicy setup_arg_pages setup_vmalloc shrink_ shrinker_ sparse_ "
-               "special_mapping split_huge split_vma stable_node swap_ swapfile_ swapin_ sys_brk sys_mmap sys_mremap "
-               "sys_swapon thp_ tlb_ truncate_ try_charge unmap_ unuse_ user_mem usercopy_ userfaultfd_ vfree "
-               "vm_area vm_brk vm_get vm_insert vm_map vm_mmap vm_munmap vm_normal vm_stat vm_unmap vma_ vmalloc_ "
-               "vmap_ vmemmap_ vmf_ vms_ vmstat_ vrealloc walk_page wb_ wp_page write_protect zap_ zone_ zs_ zswap_"},
+               "memcg1_ memcg_ memdup_ memfd_ memory_ mempolicy_ mempool_ memremap_ mfill_ migrate_ mincore_ mlock_ "
+               "mm_ mmap_ mmu_ move_page move_vma mpol_ mprotect_ mremap_ mt_find new_vma node_ numa_ obj_cgroup "
+               "objcg oom_ p4d_ page_ pageblock pagecache_ pagetable_ pcpu_ percpu_alloc pfn_ pgd_ pgtable_ pmd_ "
+               "pmdp_ populate_ prealloc_shrinker preload_this process_madvise process_vm ptdesc pte_ ptep_ pti_ "
+               "ptlock_ pud_ purge_vmap read_pages read_swap reclaim_ refill_obj region_ relocate remap_ "
+               "reserve_bootmem rmap_ secretmem_ set_memory set_mempolicy setup_arg_pages setup_vmalloc shrink_ "
+               "shrinker_ sparse_ special_mapping split_huge split_vma stable_node swap_ swapfile_ swapin_ sys_brk "
+               "sys_mmap sys_mremap sys_swapon thp_ tlb_ truncate_ try_charge unmap_ unuse_ user_mem usercopy_ "
+               "userfaultfd_ vfree vm_area vm_brk vm_get vm_insert vm_map vm_mmap vm_munmap vm_normal vm_stat "
+               "vm_unmap vma_ vmalloc_ vmap_ vmemdup_ vmemmap_ vmf_ vms_ vmstat_ vrealloc walk_page wb_ wp_page "
+               "write_protect zap_ zone_ zs_ zswap_"},
         {"net", "alloc_netdev alloc_skb bpf_convert bpf_fd_sk bpf_flow bpf_get_sk bpf_msg bpf_prog_create "
                 "bpf_redirect bpf_sk_storage bpf_skb bpf_skc bpf_sock bpf_tcp_sk bpf_xdp bql_ build_skb carrier_ "
                 "compat_sock consume_skb copy_msghdr copy_net_ns datagram_ dev_ do_sock dst_ failover_ "
@@ -235,7 +238,7 @@ const struct category_words category_functions[] = {
         {"net/batman-adv", "batadv_"},
         {"net/bluetooth", "hci_ l2cap_ rfcomm_"},
         {"net/bpf", "bpf_ctx bpf_dummy bpf_prog_test bpf_test"},
-        {"net/bridge", "br_ ebt_ ebtable_ nbp_"},
+        {"net/bridge", "br_ brnf_ ebt_ ebtable_ nbp_"},
         {"net/can", "bcm_ can_create can_rx can_send isotp_"},
         {"net/ceph", "ceph_con ceph_msg ceph_osdc"},
         {"net/dcb", "dcb_ dcbnl_"},
@@ -243,14 +246,14 @@ const struct category_words category_functions[] = {
         {"net/dns_resolver", "dns_"},
         {"net/ethernet", "alloc_etherdev eth_"},
         {"net/ethtool", "cmis_ ethnl_ ethtool_ rss_"},
-        {"net/ipv4", "ah4_ arp_ arpt_ bbr_ bictcp_ bpf_tcp cipso_ cookie_v4 cubictcp_ devinet_ esp4_ esp_ fib4_ fib_ gre_ "
-                     "icmp_ igmp_ inet_ inetdev_ ip4_ ip_ ipgre_ ipip_ ipmr_ ipt_ iptable_ ipv4_ mr_ nexthop_ nh_ ping_ "
-                     "raw_bind raw_close raw_destroy raw_err raw_get raw_hash raw_init raw_local raw_rcv raw_send raw_seq "
-                     "raw_v4 rt_ rtm_to rtmsg_fib tcp4_ tcp_ tnode_ udp4_ udp_ udplite_ xfrm4_"},
+        {"net/ipv4", "ah4_ arp_ arpt_ bbr_ bictcp_ bpf_tcp cipso_ cookie_v4 cubictcp_ devinet_ esp4_ esp_ fib4_ fib_ "
+                     "fqdir_ gre_ icmp_ igmp_ inet_ inetdev_ ip4_ ip_ ipgre_ ipip_ ipmr_ ipt_ iptable_ ipv4_ mr_ nexthop_ "
+                     "nh_ ping_ raw_bind raw_close raw_destroy raw_err raw_get raw_hash raw_init raw_local raw_rcv "
+                     "raw_send raw_seq raw_v4 rt_ rtm_to rtmsg_fib tcp4_ tcp_ tnode_ udp4_ udp_ udplite_ xfrm4_"},
         {"net/ipv6", "ac6_ aca_ add_addr addrconf_ addrlabel ah6_ calipso_ cmp_nla cookie_v6 esp6_ fib6_ icmpv6_ igmp6_ "
-                     "inet6_ input_action ioam6_ ip6_ ip6mr_ ip6t_ ip6table_ ipv6_ mld_ ndisc_ nft_fib6 nft_reject_ipv6 "
-                     "parse_nla put_nla raw6_ rawv6_ rt6_ seg6_ sit_ snmp6_ tcp6_ tcp_v6 tcpv6_ udp6_ udp_tunnel6 udp_v6 "
-                     "udpv6_ xfrm6_"},
+                     "inet6_ input_action ioam6_ ip6_ ip6addrlbl_ ip6mr_ ip6t_ ip6table_ ipv6_ mld_ ndisc_ nft_fib6 "
+                     "nft_reject_ipv6 parse_nla put_nla raw6_ rawv6_ rt6_ seg6_ sit_ snmp6_ tcp6_ tcp_v6 tcpv6_ udp6_ "
+                     "udp_tunnel6 udp_v6 udpv6_ xfrm6_"},
         {"net/key", "pfkey_"},
         {"net/l2tp", "l2tp_ pppol2tp_"},
         {"net/llc", "llc_"},
@@ -266,8 +269,8 @@ const struct category_words category_functions[] = {
         {"net/packet", "fanout_ packet_ prb_open tpacket_"},
         {"net/rds", "rds_"},
         {"net/rxrpc", "rxrpc_"},
-        {"net/sched", "basic_ bstats_ cake_ cls_ clsact_ fl_ fq_ htb_ ingress_ mq_ mqprio_ pfifo_ qdisc_ sch_ sfq_ tbf_ tc_ "
-                      "tcf_ u32_"},
+        {"net/sched", "basic_ bstats_ cake_ cls_ clsact_ fl_ fq_ htb_ ingress_ mirred_ mq_ mqprio_ pfifo_ qdisc_ sch_ sfq_ "
+                      "tbf_ tc_ tcf_ u32_"},
         {"net/sctp", "sctp_"},
         {"net/smc", "smc_"},
         {"net/strparser", "strp_"},
@@ -284,8 +287,8 @@ const struct category_words category_functions[] = {
                      "join_session key_ keyctl_ keyring_ landlock_ lsm_ mls_ policydb_ request_key role_ security_ "
                      "securityfs_ sel_ selinux_ sidtab_ smack_ smk_ symtab_ sys_add_key sys_keyctl sys_landlock tomoyo_ "
                      "user_key yama_"},
-        {"slab", "alloc_empty_sheaf alloc_full_sheaf alloc_slab allocate_slab barn_ cache_grow create_cache "
-                 "create_kmalloc deactivate_slab do_kmem_cache early_kmem_cache_node free_slab init_cache "
+        {"slab", "alloc_empty_sheaf alloc_full_sheaf alloc_slab allocate_slab barn_ cache_grow cache_random "
+                 "create_cache create_kmalloc deactivate_slab do_kmem_cache early_kmem_cache_node free_slab init_cache "
                  "init_kmem_cache init_slab kmalloc kmem_cache_ ksize kvfree_rcu kvmalloc mark_objexts "
                  "new_kmalloc_cache new_slab obj_exts prefill_sheaf prepare_slab rcu_free_sheaf refill_sheaf sheaf_ "
                  "slab_ slabs_ sysfs_slab"},
