@@ -16,15 +16,14 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 def cases(tap):
     if os.geteuid() != 0:
         raise Skip("needs root")
-    if subprocess.run([f"{HERE}/root", "--where"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False).returncode:
-        raise Skip("no root file system in the cache; ./dev vm makes it")
     build = vm.build_directory()
+    vm.have("root")
     out = f"{build}/vm/namespaces"
     tests = [t for t in payload.tests_of(build) if t["name"] == "system"]
     with tempfile.TemporaryDirectory(prefix="memcgprof-vm-") as directory:
         payload.make(build, directory, tests)
         done = subprocess.run([f"{HERE}/namespace", directory, out], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode == 77:
+    if done.returncode == vm.UNAVAILABLE:
         raise Skip(done.stderr.strip().removeprefix("vm: "))
     tap.case("systemd ran to its end", check, done.returncode == 0, f"status {done.returncode}: {vm.tail(f'{out}/console')} {vm.tail(f'{out}/log')}")
     vm.results(tap, out, tests)

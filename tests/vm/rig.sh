@@ -32,11 +32,10 @@ make_entry() {
                 trap "give_up '$part'" EXIT
                 (cd "$part" && "$function")
                 chmod 755 "$part"
-                mv "$part" "$path"
+                mv -T "$part" "$path"
                 trap - EXIT
         fi
-        exec 9>&-
-        rm -f "$path.lock"
+        exec 9>&- # the lock file stays: who waits on a removed one would not see the next
 }
 
 give_up() { # PART: it did not work; what it said stays in the cache
@@ -55,7 +54,7 @@ drop_others() { # PATH: entries of the same name made of something else
 }
 
 mirror() { # RELEASE: where this machine's apt takes bookworm or bookworm-security from
-        apt-get indextargets --format '$(SITE) $(RELEASE)' 'Created-By: Packages' | awk -v r="$1" '$2 == r { print $1; exit }'
+        apt-get indextargets --format '$(SITE) $(RELEASE)' 'Created-By: Packages' | awk -v r="$1" '$2 == r && !n++ { print $1 }' # no exit: that would break the pipe
 }
 
 sources_of() { # SUITE: sources in apt's format

@@ -3,7 +3,8 @@
 """One run of the matrix as a test: vm.py NAME boots, and prints what the tests in the guest said as one TAP stream.
 
 Cases are named "TEST: CASE"; two more say whether the kernel complained and whether `memcgprof support` is as recorded in
-tests/fixtures/support. Needs the caches: it builds no kernel, because a test has a time limit. Leaves all it got in build-vm/vm/NAME.
+tests/fixtures/support. Leaves all it got in build-vm/vm/NAME.
+MEMCGPROF_VM_BUILD=1: what is missing in the cache may be made.
 MEMCGPROF_VM_EVERY=1: every test of the container tier, not the run's set. MEMCGPROF_VM_RECORD=1: write the support document.
 """
 
@@ -22,6 +23,7 @@ from tally import PLAN, RESULT
 from tap import Failure, Skip, Tap, check, main
 
 HERE = os.path.dirname(os.path.realpath(__file__))
+UNAVAILABLE = 77  # of the rig's scripts
 COMPLAINTS = re.compile(r"\bBUG\b|Oops|WARNING:|general protection|soft lockup|hard LOCKUP|blocked for more than|rcu.*(stall|self-detected)"
                         r"|Kernel panic|Bad page|KASAN|UBSAN|unregister_netdevice: waiting")
 # What a kernel may say here: (pattern, why).
@@ -36,8 +38,6 @@ def boot(tap, name, run, build, which):
     with tempfile.TemporaryDirectory(prefix="memcgprof-vm-") as directory:
         payload.make(build, directory, tests)
         done = subprocess.run([f"{HERE}/boot", run["kernel"], directory, out], env=environment, stdin=subprocess.DEVNULL, check=False)
-    if done.returncode == 77:
-        raise Skip(f"kernel {run['kernel']} is not to be had")
     tap.case("the machine ran to its end", check, done.returncode == 0,
              {124: "too late", 125: "nothing came back: " + tail(f"{out}/console")}.get(done.returncode, f"status {done.returncode}: " + tail(f"{out}/log")))
     return out, tests
@@ -103,10 +103,18 @@ def arguments():
     return parser.parse_args()
 
 
-def cached(run):
-    for what in ("qemu",), ("image", run["kernel"]):
-        if subprocess.run([f"{HERE}/{what[0]}", *what[1:], "--where"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=False).returncode:
-            raise Skip(f"{' '.join(what)} is not in the cache; ./dev vm {run['kernel']} makes it")
+def have(*what):
+    """Skips unless a script of the rig has its thing in the cache. With MEMCGPROF_VM_BUILD it may make it: then only what is not to be
+    had is skipped, and what cannot be built is a failure."""
+    may = bool(os.environ.get("MEMCGPROF_VM_BUILD"))
+    done = subprocess.run([f"{HERE}/{what[0]}", *what[1:], *([] if may else ["--where"])], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, errors="backslashreplace", check=False)
+    if done.returncode == UNAVAILABLE:
+        raise Skip(done.stderr.strip().split("\n")[-1].removeprefix("vm: "))
+    if done.returncode and may:
+        raise Failure(f"{' '.join(what)}: {done.stderr[-3000:]}")
+    if done.returncode:
+        raise Skip(f"{' '.join(what)} is not in the cache; ./dev vm makes it")
 
 
 def build_directory():
@@ -123,8 +131,9 @@ def all_of(tap):
     if os.geteuid() != 0:
         raise Skip("needs root, for the files of the image and the payload")
     run = matrix.runs()[given.name]
-    cached(run)
     build = build_directory()
+    have("qemu")
+    have("image", run["kernel"])
     out, tests = boot(tap, given.name, run, build, "all" if os.environ.get("MEMCGPROF_VM_EVERY") else None)
     results(tap, out, tests)
     tap.case("the kernel did not complain", kernel_is_content, out)
