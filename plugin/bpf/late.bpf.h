@@ -52,7 +52,10 @@ static __noinline int free_late(u64 object, u64 value) {
         return count_rare_free((u32)slot, bytes, 1);
 }
 
-/* Moves an object that became somebody's out of limbo. Returns 1 when it did. */
+/*
+ * Moves an object that became somebody's out of limbo. Returns 1 when it did. Who frees it meanwhile takes its value out in one
+ * step (untrack()), so that exactly one of the two finds it in limbo.
+ */
 static __noinline int charge_late(struct mp_object *o, u64 key, u64 value) {
         u64 slot = late_slot(key, value), bytes = mp_value_bytes(value) + OBJCG_BYTES, booked;
 
@@ -60,9 +63,13 @@ static __noinline int charge_late(struct mp_object *o, u64 key, u64 value) {
                 return 0;
         booked = mp_value(bytes, slot, 0);
         count_rare_allocation((u32)slot, bytes, 1);
-        if (__sync_val_compare_and_swap(&o->value, value, booked) == value && LOAD(o->key) == key)
-                return 1;
-        /* freed meanwhile, by one who saw it in limbo or booked already */
-        count_rare_free((u32)slot, bytes, 1);
+        if (__sync_val_compare_and_swap(&o->value, value, booked) == value) {
+                if (LIKELY(LOAD(o->key) == key))
+                        return 1;
+                /* gone, and the next one here has the same value: back with it, unless it was freed as booked already */
+                if (__sync_val_compare_and_swap(&o->value, booked, value) != booked)
+                        return 0;
+        }
+        count_rare_allocation((u32)slot, -bytes, -1ULL);
         return 0;
 }
