@@ -118,9 +118,13 @@ static int names_of(const json_t *site, struct row *ret) {
         if (r >= 0 && !ret->key)
                 ret->key = strdup("?");
         if (r >= 0)
+                r = copy_string(site, "file", &ret->file);
+        if (r >= 0)
                 r = copy_string(site, "function", &ret->function);
         if (r >= 0)
                 r = copy_string(site, "module", &ret->module);
+        if (r >= 0)
+                r = copy_string(site, "category", &ret->category);
         return r < 0 || !ret->key ? -ENOMEM : 0;
 }
 
@@ -133,6 +137,8 @@ static int row_of(const json_t *site, struct row *ret) {
                 return r;
         ret->has_offset = json_is_integer(json_object_get(site, "offset"));
         ret->offset = (uint32_t)integer(site, "offset");
+        ret->has_line = json_is_integer(json_object_get(site, "line"));
+        ret->line = (uint32_t)integer(site, "line");
         ret->type = type_of(site);
         ret->charged = json_is_true(json_object_get(site, "charged"));
         ret->live_known = json_is_integer(json_object_get(site, "bytes"));

@@ -13,7 +13,7 @@
 #define BUS_DEFAULT "unix:path=/run/dbus/system_bus_socket"
 #define STATE_DIR_DEFAULT "/var/lib/memcgprof"
 
-enum { OPTION_BUS, OPTION_JSON, OPTION_SPEC, OPTION_OUTPUT, OPTION_STATE_DIR, OPTION_HELP, OPTION_VERSION };
+enum { OPTION_BUS, OPTION_JSON, OPTION_SPEC, OPTION_OUTPUT, OPTION_STATE_DIR, OPTION_ROOT, OPTION_HELP, OPTION_VERSION };
 
 const struct option options_table[] = {
         [OPTION_BUS] = {0, "bus", "ADDRESS", 0, "D-Bus address of the daemon's bus (default: the system bus)"},
@@ -21,6 +21,7 @@ const struct option options_table[] = {
         [OPTION_SPEC] = {0, "spec", "SPEC", TAKES_RUN, "how to profile the command (default: auto)"},
         [OPTION_OUTPUT] = {0, "output", "FILE", TAKES_RUN, "also write the JSON document to FILE"},
         [OPTION_STATE_DIR] = {0, "state-dir", "DIR", TAKES_STATE, "the daemon's state (default: " STATE_DIR_DEFAULT ")"},
+        [OPTION_ROOT] = {0, "root", "DIR", TAKES_ROOT, "read DIR/proc instead of /proc"},
         [OPTION_HELP] = {'h', "help", NULL, 0, "print this text, or the one of the verb"},
         [OPTION_VERSION] = {0, "version", NULL, 0, "print the version"},
 };
@@ -118,6 +119,9 @@ static int store_option(struct options *o, int option, const char *value) {
                 break;
         case OPTION_STATE_DIR:
                 o->state_dir = value;
+                break;
+        case OPTION_ROOT:
+                o->root = value;
                 break;
         case OPTION_JSON:
                 o->json = true;
@@ -267,7 +271,9 @@ static int check_verb(const struct cursor *c, const struct options *o, char **re
                 return -EINVAL;
         if (filter_check(&o->filter, reterr) < 0)
                 return -EINVAL;
-        return v->takes & TAKES_FILTER ? filter_check_summary(&o->filter, reterr) : 0;
+        if (!(v->takes & TAKES_FILTER))
+                return 0;
+        return (v->check_filter ?: filter_check_summary)(&o->filter, reterr);
 }
 
 int options_parse(int argc, char **argv, struct options *ret, char **reterr) {
@@ -275,7 +281,7 @@ int options_parse(int argc, char **argv, struct options *ret, char **reterr) {
         int r;
 
         /* Arguments move to the front as they are found; they never overtake the word that is read next. */
-        *ret = (struct options){.bus = BUS_DEFAULT, .state_dir = STATE_DIR_DEFAULT, .args = argv};
+        *ret = (struct options){.bus = BUS_DEFAULT, .state_dir = STATE_DIR_DEFAULT, .root = "", .args = argv};
         r = parse_words(&c, ret, reterr);
         if (r < 0 || ret->help || ret->version)
                 return r;

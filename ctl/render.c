@@ -55,6 +55,7 @@ static const char *const loss_meanings[] = {
         [LOSS_UNSIZED_FREES] = "frees of older objects whose size the kernel does not tell",
         [LOSS_CHARGES] = "allocations whose owner was inferred wrongly, of those that were verified",
         [LOSS_BULK_PAGES] = "uncharged pages taken in bulk, which no tracepoint tells: at most so many are in no row",
+        [LOSS_TAGS_FULL] = "allocations named by their call because the table of alloc tags was full",
 };
 _Static_assert(ELEMENTS(loss_meanings) == _LOSS_MAX, "every loss has a meaning");
 
@@ -270,11 +271,31 @@ static char *cell_charged(const json_t *row) {
         return table_text(row, "charged");
 }
 
+static char *cell_category(const json_t *row) {
+        return table_text(row, "category");
+}
+
+/* "file:line function [module]"; the name of a group. */
+static char *tag_name(const json_t *row) {
+        _cleanup_free_ char *file = table_text(row, "file"), *line_number = table_text(row, "line"),
+                            *function = table_text(row, "function"), *module = table_text(row, "module");
+        const char *m = json_string_value(get(row, "module"));
+
+        if (!json_is_integer(get(row, "line")))
+                return table_text(row, "key");
+        if (!file || !line_number || !function || !module)
+                return NULL;
+        return m && *m ? format("%s:%s %s [%s]", file, line_number, function, module)
+                       : format("%s:%s %s", file, line_number, function);
+}
+
 /* "function+0xoff [module]"; the key where a row has no function of its own, because it is a group or has no name. */
 static char *site_name(const json_t *row) {
         _cleanup_free_ char *function = table_text(row, "function"), *module = table_text(row, "module"), *offset = NULL;
         const char *m = json_string_value(get(row, "module"));
 
+        if (json_is_integer(get(row, "line")))
+                return tag_name(row);
         if (!json_is_string(get(row, "function")))
                 return table_text(row, "key");
         offset = json_is_integer(get(row, "offset")) ? format("+0x%" PRIx64, integer(row, "offset")) : strdup("");
@@ -329,6 +350,7 @@ static const struct column site_columns[] = {
         {"ALLOCATED", 10, true, cell_allocated},
         {"TYPE", 6, false, cell_type},
         {"CHG", 3, false, cell_charged},
+        {"CATEGORY", 10, false, cell_category},
         {"SITE", 0, false, cell_site},
 };
 
@@ -338,6 +360,7 @@ static const struct column node_columns[] = {
         {"ALLOCATED", 10, true, cell_allocated},
         {"TYPE", 6, false, cell_type},
         {"CHG", 3, false, cell_charged},
+        {"CATEGORY", 10, false, cell_category},
         {"NODES", 5, false, cell_nodes},
         {"SITE", 0, false, cell_site},
 };
@@ -482,6 +505,72 @@ int render_summary(FILE *out, const json_t *document, size_t max_rows) {
         page_foot(&page, summary, shown);
         return page.oom ? -ENOMEM : 0;
 }
+
+/* ---- allocinfo ------------------------------------------------------------------------------------------------------------
+ */
+
+static char *cell_tag(const json_t *row) {
+        _cleanup_free_ char *name = tag_name(row);
+
+        return name ? format("%s%s", name, json_is_false(get(row, "accurate")) ? " (inaccurate)" : "") : NULL;
+}
+
+static char *cell_tags(const json_t *row) {
+        return table_text(row, "tags");
+}
+
+static const struct column tag_columns[] = {
+        {"LIVE", 10, true, cell_live},
+        {"CALLS", 8, true, cell_calls},
+        {"TAGS", 4, true, cell_tags},
+        {"SITE", 0, false, cell_tag},
+};
+
+static void allocinfo_page_head(struct page *p, const json_t *document) {
+        const json_t *counting = get(document, "counting"), *kernel = get(document, "kernel");
+        _cleanup_free_ char *source = table_text(document, "source"), *backend = table_text(kernel, "backend"),
+                            *release = table_text(kernel, "release");
+
+        line(p, "target", strdup("host"));
+        line(p, "backend", source && backend && release ? format("%s by %s on Linux %s", backend, source, release) : NULL);
+        if (json_is_false(counting))
+                line(p, "counting", strdup("no: vm.mem_profiling is 0, and these are figures of the time when it was 1"));
+        line(p, "accurate",
+                strdup(json_is_true(get(document, "accurate")) ? "yes" : "no: some allocations there were not counted"));
+        page_filter(p, get(document, "filter"));
+}
+
+static void allocinfo_page_foot(struct page *p, const json_t *document, size_t shown) {
+        const json_t *totals = get(document, "totals");
+        _cleanup_free_ char *bytes = table_member_size(totals, "bytes"), *calls = table_text(totals, "calls"),
+                            *tags = table_text(totals, "tags"), *sites = table_text(document, "total_sites");
+
+        fputc('\n', p->out);
+        line(p, "matching", bytes && calls && tags ? format("%s in %s calls, %s tags", bytes, calls, tags) : NULL);
+        line(p, "rows", sites ? format("%zu shown, of %s sites", shown, sites) : NULL);
+}
+
+int render_allocinfo(FILE *out, const json_t *document, size_t max_rows) {
+        const json_t *sites = get(document, "sites");
+        size_t shown = json_array_size(sites);
+        struct page page = {.out = out};
+        int r;
+
+        if (!is_format(document, "memcgprof.allocinfo"))
+                return -EBADMSG;
+        if (max_rows > 0 && shown > max_rows)
+                shown = max_rows;
+        allocinfo_page_head(&page, document);
+        fputc('\n', out);
+        r = table_print(out, tag_columns, ELEMENTS(tag_columns), sites, max_rows);
+        if (r < 0)
+                return r;
+        allocinfo_page_foot(&page, document, shown);
+        return page.oom ? -ENOMEM : 0;
+}
+
+/* ---- support and lists --------------------------------------------------------------------------------------------------
+ */
 
 static char *cell_name(const json_t *row) {
         return table_text(row, "name");

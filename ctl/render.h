@@ -17,5 +17,8 @@
 /* A memcgprof.summary or a memcgprof.report. max_rows 0: all rows of the document. */
 int render_summary(FILE *out, const json_t *document, size_t max_rows);
 
+/* A memcgprof.allocinfo; max_rows as above. */
+int render_allocinfo(FILE *out, const json_t *document, size_t max_rows);
+
 int render_support(FILE *out, const json_t *document);
 int render_list(FILE *out, const json_t *document);

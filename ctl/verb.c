@@ -4,6 +4,7 @@
  * standard error.
  */
 #include "verb.h"
+#include "allocinfo.h"
 #include "table.h"
 
 #define SENTENCE_MAX 2000
@@ -19,6 +20,8 @@ const struct verb verbs[] = {
                 verb_report},
         {"run", "[--] COMMAND [ARGUMENT...]", 1, -1, TAKES_JSON | TAKES_FILTER | TAKES_RUN, false,
                 "run a command and profile it, without a daemon", verb_run},
+        {"allocinfo", "", 0, 0, TAKES_JSON | TAKES_FILTER | TAKES_ROOT, false,
+                "what the kernel's own allocation profiler says of the whole machine", verb_allocinfo, allocinfo_check_filter},
         {"help", "[VERB]", 0, 1, 0, false, "this text, or the one of a verb", verb_help},
 };
 

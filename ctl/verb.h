@@ -20,6 +20,9 @@ struct verb {
 
         /* Prints what it has to say and returns the exit status. `o` is parsed and checked. */
         int (*run)(const struct options *o);
+
+        /* Of a verb with TAKES_FILTER: refuses keys that its rows cannot answer. NULL: they are rows of a summary. */
+        int (*check_filter)(const struct filter *f, char **reterr);
 };
 
 extern const struct verb verbs[];
@@ -34,9 +37,10 @@ int verb_list(const struct options *o);    /* verb-profile.c */
 int verb_start(const struct options *o);
 int verb_stop(const struct options *o);
 int verb_show(const struct options *o);
-int verb_report(const struct options *o); /* verb-report.c */
-int verb_run(const struct options *o);    /* verb-run.c */
-int verb_help(const struct options *o);   /* help.c */
+int verb_report(const struct options *o);    /* verb-report.c */
+int verb_run(const struct options *o);       /* verb-run.c */
+int verb_allocinfo(const struct options *o); /* verb-allocinfo.c */
+int verb_help(const struct options *o);      /* help.c */
 
 /*
  * Prints "memcgprof: SENTENCE" on standard error and returns EXIT_FAILURE. `sentence` may be NULL (then `error`, a negative

@@ -11,6 +11,7 @@ static const struct {
         const char *name;
 } names[] = {
         {EOPNOTSUPP, PREFIX "NotSupported"},
+        {ESHUTDOWN, PREFIX "NotSupported"},
         {ENXIO, PREFIX "NoSuchProfile"},
         {ENOENT, PREFIX "NoSuchTarget"},
         {ESRCH, PREFIX "NoSuchTarget"},

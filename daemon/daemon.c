@@ -231,7 +231,8 @@ static int begin_engine(struct daemon *d, const struct arguments *a, const struc
         }
         engine_set_options(d->engine, &options);
         groups_set_max(engine_groups(d->engine), a->groups_max);
-        return manager_new(d->event, d->engine, d->state, a->settle_ms * 1000, &d->manager, reterr);
+        r = manager_new(d->event, d->engine, d->state, a->settle_ms * 1000, &d->manager, reterr);
+        return r < 0 ? r : manager_add_record(d->manager, setup->root, reterr);
 }
 
 static int begin_bus(struct daemon *d, const struct arguments *a, char **reterr) {

@@ -7,6 +7,7 @@
 struct daemon_setup {
         int (*tracker_new)(const struct tracker_options *options, struct tracker **ret, char **reterr);
         const char *kallsyms; /* path of the symbol table */
+        const char *root;     /* where the kernel's files are: "" for the machine's own */
 };
 
 /* Runs until SIGTERM, SIGINT or the loss of the bus. Returns the exit status: 0, 1 failure, 2 usage. */

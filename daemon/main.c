@@ -3,7 +3,7 @@
 #include "daemon.h"
 
 int main(int argc, char **argv) {
-        static const struct daemon_setup setup = {.tracker_new = tracker_bpf_new, .kallsyms = "/proc/kallsyms"};
+        static const struct daemon_setup setup = {.tracker_new = tracker_bpf_new, .kallsyms = "/proc/kallsyms", .root = ""};
 
         return daemon_run(argc, argv, &setup);
 }

@@ -2,6 +2,7 @@
 /* See manager.h: requests, admission and the beginning of profiles. */
 #include <time.h>
 
+#include "allocinfo.h"
 #include "log.h"
 #include "manager-private.h"
 #include "object-path.h"
@@ -158,7 +159,8 @@ static int apply_spec(struct manager *m, struct registration *r, const struct re
         size_t n = news->n_gaps;
         int error;
 
-        if (!q->applies_spec)
+        /* What the kernel counts anyway needs no admission and takes no wishes. */
+        if (!q->applies_spec || profile_is_record(r->profile))
                 return 0;
         keep_counting_as(&l->spec, news);
         if (news->n_gaps > n && news->spec.required)
@@ -451,4 +453,44 @@ int manager_get(struct manager *m, const char *text, const struct view **ret, ch
         }
         *ret = v;
         return 0;
+}
+
+/* The kernel's own record */
+
+static bool counts_itself(const char *root, int *ret_error) {
+        struct allocinfo_status status = {};
+        bool counts;
+
+        *ret_error = allocinfo_probe(root, &allocinfo_ops_live, &status);
+        counts = *ret_error >= 0 && (status.state == ALLOCINFO_IOCTL || status.state == ALLOCINFO_TEXT) &&
+                 status.counting == COUNTING_ON;
+        allocinfo_status_done(&status);
+        return counts;
+}
+
+int manager_add_record(struct manager *m, const char *root, char **reterr) {
+        _cleanup_(process_done) struct process none = PROCESS_NONE;
+        _cleanup_(cgroup_freep) struct cgroup *cgroup = NULL;
+        _cleanup_(wish_done) struct wish wish = {};
+        struct request q = {
+                .kind = "host", .name = "host", .requester = "kernel", .started_by = "kernel", .wish = &wish, .init = &none};
+        struct profile *profile;
+        struct view *v;
+        int r;
+
+        if (!counts_itself(root, &r))
+                return r < 0 ? r : 0;
+        r = wish_take_spec(&wish, SPEC_DEFAULT, NULL, reterr);
+        if (r >= 0)
+                r = set_label(&wish.label, &q);
+        if (r >= 0)
+                r = cgroup_open_host(engine_cgroups(m->engine), &cgroup, reterr);
+        if (r < 0)
+                return r;
+        wish.label.started_by = q.started_by;
+        r = profile_start_record(m->engine, root, cgroup, &wish.label, &profile, reterr);
+        if (r < 0)
+                return r;
+        (void)TAKE(cgroup);
+        return enroll(m, profile, &q, &v, reterr);
 }

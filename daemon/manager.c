@@ -131,6 +131,8 @@ static void queue_report(struct manager *m, struct registration *r) {
         if (r->reported)
                 return;
         r->reported = true;
+        if (profile_is_record(r->profile))
+                return; /* it goes on in the kernel */
         f = take_report(r);
         if (!f) {
                 log_error("No memory for the final report of %s.", r->views[0]->id);
@@ -269,6 +271,10 @@ int manager_stop(struct manager *m, const char *path, char **reterr) {
 
         if (!v)
                 return fail(reterr, -ENXIO, "There is no profile %s; ListProfiles names those there are.", path);
+        if (profile_is_record(v->registration->profile))
+                return fail(reterr, -EOPNOTSUPP,
+                        "The host's profile is the kernel's own record on this machine; it costs nothing here and does not "
+                        "end.");
         manager_release(m, v->registration);
         return 0;
 }
@@ -283,9 +289,15 @@ enum mode manager_effective_mode(const struct manager *m) {
         return groups_effective_mode(engine_groups(m->engine));
 }
 
-static void release_all(struct manager *m) {
-        while (m->registry.n > 0)
-                manager_release(m, m->registry.items[0]);
+/* All that we count; the kernel's own record as well when the daemon itself is over. */
+static void release_all(struct manager *m, bool record) {
+        size_t kept = 0;
+
+        while (m->registry.n > kept)
+                if (!record && profile_is_record(m->registry.items[kept]->profile))
+                        kept++;
+                else
+                        manager_release(m, m->registry.items[kept]);
         (void)manager_flush(m);
 }
 
@@ -299,7 +311,7 @@ int manager_set_mode(struct manager *m, const char *text, char **reterr) {
         if (r < 0)
                 return r;
         if (mode == MODE_OFF)
-                release_all(m);
+                release_all(m, false);
         log_notice("Mode is %s.", text);
         manager_tell_mode(m);
         r = state_dir_write_mode(m->state, text, &sentence);
@@ -355,7 +367,7 @@ int manager_new(sd_event *event, struct engine *engine, struct state_dir *state,
 }
 
 void manager_stop_all(struct manager *m) {
-        release_all(m);
+        release_all(m, true);
         report_writer_finish(m->writer);
 }
 
@@ -363,7 +375,7 @@ struct manager *manager_free(struct manager *m) {
         if (!m)
                 return NULL;
         m->listener = NULL;
-        release_all(m);
+        release_all(m, true);
         registry_done(&m->registry);
         report_writer_free(m->writer);
         sd_event_source_disable_unref(m->clean_source);

@@ -21,6 +21,7 @@
  *   - A profile's mode is what is in force now; an ended one keeps what was in force at its end.
  *   - A new spec on an active profile changes its mode word, with the same admission as at the start. What it counts by (numa,
  *     sample, stacks=all) stays as it began; a wish for more is reported as unavailable.
+ *   - The kernel's own record (manager_add_record()) outlives the mode `off`, which is for what we do, and has no final report.
  *   - Nothing in a call that a hook makes waits for the disk: reports are written by a thread of their own.
  *
  * Errors are the errnos that bus-error.h names.
@@ -59,6 +60,12 @@ int manager_new(sd_event *event, struct engine *engine, struct state_dir *state,
 struct manager *manager_free(struct manager *m); /* see manager_stop_all(): reports not written by then are lost */
 DEFINE_CLEANUP(struct manager, manager_free)
 
+/*
+ * Where the kernel counts its allocations itself, its record is the host's profile from now on: it costs nothing, so that no
+ * mode and nobody's request concerns it, and it never ends. Elsewhere this does nothing. Files are below `root`.
+ */
+int manager_add_record(struct manager *m, const char *root, char **reterr);
+
 void manager_listen(struct manager *m, const struct manager_listener *listener, void *userdata);
 
 /* What a runtime's hook tells of a container. */
@@ -83,7 +90,7 @@ int manager_container_stopped(struct manager *m, const char *id, char **reterr);
 /* spec: NULL for "auto". */
 int manager_start(struct manager *m, const char *target, const char *spec, const struct view **ret, char **reterr);
 
-/* -ENXIO when no profile has that object path. */
+/* -ENXIO when no profile has that object path; -EOPNOTSUPP for the kernel's own record. */
 int manager_stop(struct manager *m, const char *path, char **reterr);
 
 /* -ENXIO when the target is not profiled, -ENOENT when there is no such target. */

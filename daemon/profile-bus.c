@@ -12,6 +12,7 @@
 #include "bus-options.h"
 #include "bus.h"
 #include "report.h"
+#include "text.h"
 
 static struct profile *profile_of(void *userdata) {
         return ((struct view *)userdata)->registration->profile;
@@ -32,9 +33,11 @@ static int read_summary(sd_bus_message *m, void *userdata, struct summary **ret,
         r = bus_filter_read(m, &filter, error);
         if (r < 0)
                 return r;
-        if (filter_check_summary(&filter, &sentence) < 0)
+        if (profile_check_filter(profile_of(userdata), &filter, &sentence) < 0)
                 return bus_error_set(error, -EDOM, sentence);
         r = profile_summary(profile_of(userdata), &filter, ret, &sentence);
+        if (r == -EBADMSG)
+                r = -EIO; /* the kernel's text, and no spec of the caller's */
         return r < 0 ? bus_error_set(error, r, sentence) : 0;
 }
 
@@ -189,6 +192,8 @@ static int append_more(sd_bus_message *m, const struct row *row) {
         if (r >= 0)
                 r = sd_bus_message_append(m, "{sv}{sv}{sv}", "key", "s", row->key, "blind", "b", !row->live_known, "estimated",
                         "b", row->estimated);
+        if (r >= 0 && row->category)
+                r = sd_bus_message_append(m, "{sv}", "category", "s", row->category);
         if (r >= 0)
                 r = append_figures(m, &row->figures);
         if (r >= 0 && !gfp_empty(&row->gfp))
@@ -204,10 +209,10 @@ static int append_row(sd_bus_message *m, const struct row *row) {
         int r;
 
         r = sd_bus_message_open_container(m, 'r', "sustssbxxba{sv}");
-        /* File and line are for kernels with allocation tags; without them the function and offset are the site. */
+        /* By an alloc tag: file and line; else function and offset. */
         if (r >= 0)
-                r = sd_bus_message_append(m, "sustssbxxb", "", 0u, function, (uint64_t)row->offset, module, type, row->charged,
-                        row->live_known ? figures_live_bytes(&row->figures) : INT64_C(0),
+                r = sd_bus_message_append(m, "sustssbxxb", row->file ?: "", row->line, function, (uint64_t)row->offset, module,
+                        type, row->charged, row->live_known ? figures_live_bytes(&row->figures) : INT64_C(0),
                         row->live_known ? figures_live_calls(&row->figures) : INT64_C(0), row->accurate);
         if (r >= 0)
                 r = append_more(m, row);
@@ -215,7 +220,7 @@ static int append_row(sd_bus_message *m, const struct row *row) {
 }
 
 /* Upper bounds of what a row takes in a message besides its texts: fixed members and names with their padding, and lists. */
-#define ROW_BYTES 600
+#define ROW_BYTES 640
 #define LIST_BYTES 48
 #define FLAG_BYTES 32
 #define PART_BYTES 24
@@ -226,15 +231,42 @@ static size_t row_size(const struct row *row) {
         gfp_names(&row->gfp, &names);
         return ROW_BYTES + (names.n > 0 ? LIST_BYTES + names.n * FLAG_BYTES : 0) +
                (row->n_parts > 0 ? LIST_BYTES + row->n_parts * PART_BYTES : 0) + strlen(row->key) +
-               (row->function ? strlen(row->function) : 0) + (row->module ? strlen(row->module) : 0);
+               (row->file ? strlen(row->file) : 0) + (row->function ? strlen(row->function) : 0) +
+               (row->module ? strlen(row->module) : 0) + (row->category ? strlen(row->category) : 0);
+}
+
+#define NAME_BYTES 1024
+
+static char *shown(bool known, const char *name) {
+        return known ? text_escape(name, strlen(name), NAME_BYTES) : strdup("");
+}
+
+/*
+ * A row of the kernel's own record: what it does not tell is "", 0 and false here, and not in the dictionary. Modules choose
+ * its names, so they are escaped as in documents.
+ */
+static int append_record_row(sd_bus_message *m, const struct allocinfo_row *row, enum filter_group group) {
+        bool site = group == GROUP_SITE;
+        _cleanup_free_ char *whole = allocinfo_key(row, group), *key = whole ? shown(true, whole) : NULL,
+                            *file = shown(site || group == GROUP_FILE, row->file),
+                            *function = shown(site || group == GROUP_FUNCTION, row->function),
+                            *module = shown(site || group == GROUP_MODULE, row->module);
+
+        if (!key || !file || !function || !module)
+                return -ENOMEM;
+        return sd_bus_message_append(m, "(sustssbxxba{sv})", file, site ? (uint32_t)row->line : 0u, function, UINT64_C(0),
+                module, "", false, row->bytes, row->calls, row->accurate, 2, "key", "s", key, "tags", "x", (int64_t)row->tags);
 }
 
 static int append_rows(sd_bus_message *reply, const struct summary *summary) {
+        const struct allocinfo *record = summary->record;
         int r;
 
         r = sd_bus_message_open_container(reply, 'a', "(sustssbxxba{sv})");
         for (size_t i = 0; r >= 0 && i < summary->n_rows; i++)
                 r = append_row(reply, summary->rows + i);
+        for (size_t i = 0; r >= 0 && record && i < record->n_rows; i++)
+                r = append_record_row(reply, record->rows + i, record->group);
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
@@ -249,6 +281,7 @@ static int method_get_sites(sd_bus_message *m, void *userdata, sd_bus_error *err
                 return r;
         for (size_t i = 0; i < summary->n_rows; i++)
                 bytes += row_size(summary->rows + i);
+        bytes += summary->record ? summary->record->n_rows * ROW_BYTES : 0;
         if (bytes > BUS_REPLY_MAX)
                 return too_large(error);
         r = sd_bus_message_new_method_return(m, &reply);
@@ -268,7 +301,11 @@ static int method_reset(sd_bus_message *m, void *userdata, sd_bus_error *error) 
                 return bus_error_set(error, -ENODEV, "The profile has ended; a new baseline would have nothing to measure.");
         r = profile_reset(v->registration->profile);
         if (r < 0)
-                return bus_error_set(error, r, r == -ENODEV ? "The cgroup is gone; there is no new baseline to take." : NULL);
+                return bus_error_set(error, r,
+                        r == -ENODEV ? "The cgroup is gone; there is no new baseline to take."
+                        : r == -EOPNOTSUPP
+                                ? "The host's profile is the kernel's own record on this machine; it has no baseline."
+                                : NULL);
         return sd_bus_reply_method_return(m, NULL);
 }
 

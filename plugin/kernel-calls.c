@@ -1,21 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The probes that have to try: whether this kernel lets this process load and attach BPF programs, and what its ioctl says.
+ * The probes that have to try: whether this kernel lets this process load and attach BPF programs.
  *
  * Invariant: what is tried is undone before the call returns, and does nothing while it is there. By bpf(2) itself, because
  * libbpf has one user only.
  */
 #include <linux/bpf.h>
-#include <sys/ioctl.h>
 #include <sys/syscall.h>
 
 #include "kernel-probe.h"
-
-/* <linux/alloc_tag.h> came with 7.3; the number is contract. */
-struct allocinfo_content_id {
-        uint64_t id;
-};
-#define ALLOCINFO_CONTENT_ID _IOR(0xA6, 0, struct allocinfo_content_id)
 
 static int bpf(enum bpf_cmd command, union bpf_attr *attr) {
         long r = syscall(SYS_bpf, command, attr, sizeof *attr);
@@ -71,18 +64,9 @@ static int memory_layout(enum cgroup_layout *ret, char **reterr) {
         return 0;
 }
 
-static int allocinfo_content_id(int fd, uint64_t *ret) {
-        struct allocinfo_content_id content = {0};
-
-        if (ioctl(fd, ALLOCINFO_CONTENT_ID, &content) < 0)
-                return -errno;
-        *ret = content.id;
-        return 0;
-}
-
 const struct kernel_calls kernel_calls_live = {
         .load_program = load_program,
         .attach_fentry = attach_fentry,
         .memory_layout = memory_layout,
-        .allocinfo_content_id = allocinfo_content_id,
+        .allocinfo = &allocinfo_ops_live,
 };

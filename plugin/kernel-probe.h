@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "allocinfo.h"
 #include "cgroup.h"
 #include "kernel.h"
 
@@ -17,8 +18,8 @@ struct kernel_calls {
 
         int (*memory_layout)(enum cgroup_layout *ret, char **reterr);
 
-        /* The allocinfo ioctl CONTENT_ID on an open file. */
-        int (*allocinfo_content_id)(int fd, uint64_t *ret);
+        /* How /proc/allocinfo is asked. */
+        const struct allocinfo_ops *allocinfo;
 };
 
 extern const struct kernel_calls kernel_calls_live;

@@ -6,6 +6,7 @@
  * the host is changed, not even for the time of the probe, but for an empty program on a function that exists for tests.
  */
 #include <fcntl.h>
+#include <glob.h>
 #include <sys/utsname.h>
 
 #include "kernel-probe.h"
@@ -23,6 +24,7 @@ struct context {
         const struct kernel_calls *calls;
         struct ktypes *types; /* NULL when BTF cannot be read */
         int types_error;
+        const struct allocinfo_status *allocinfo;
 };
 
 struct verdict {
@@ -177,67 +179,109 @@ static struct verdict probe_kallsyms(const struct context *c, const char *argume
                 restriction ?: "unknown");
 }
 
+#define MEM_PROFILING "/proc/sys/vm/mem_profiling"
+
+/* Off until the next boot: by the command line, by the kernel's default, or shut down since. */
+static bool never_profiles(const struct context *c) {
+        _cleanup_free_ char *line = NULL, *path = format("%s/proc/allocinfo", c->root);
+
+        if (read_small(c, "/proc/cmdline", &line) >= 0 && strstr(line, "sysctl.vm.mem_profiling=never"))
+                return true;
+        return path && access(path, F_OK) < 0 && errno == ENOENT;
+}
+
 static struct verdict probe_alloc_tags(const struct context *c, const char *argument) {
+        _cleanup_free_ char *value = NULL;
+
         if (!c->types)
                 return verdict(false, NO_BTF);
         /* The field, not the type: struct alloc_tag is there without the feature too. */
         if (!ktypes_has_member(c->types, "task_struct", "alloc_tag"))
                 return verdict(false, "the kernel was built without CONFIG_MEM_ALLOC_PROFILING: sites are functions with "
                                       "offsets, not file and line");
-        return verdict(true, "the kernel was built with CONFIG_MEM_ALLOC_PROFILING; this version does not use its tags yet");
+        if (read_small(c, MEM_PROFILING, &value) >= 0 && streq(value, "1"))
+                return verdict(true, "the kernel tags its allocations: sites are file and line");
+        if (never_profiles(c))
+                return verdict(false,
+                        "the kernel was built with CONFIG_MEM_ALLOC_PROFILING, but its allocation profiling is off "
+                        "until the next boot (never, or shut down): sites are functions with offsets");
+        return verdict(false, "the kernel was built with CONFIG_MEM_ALLOC_PROFILING, but vm.mem_profiling is not 1: sites are "
+                              "functions with offsets wherever an allocation comes without its tag");
 }
 
-static int open_allocinfo(const struct context *c) {
-        _cleanup_free_ char *path = format("%s/proc/allocinfo", c->root);
-        int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-
-        return fd >= 0 ? fd : path ? -errno : -ENOMEM;
-}
-
-static struct verdict no_allocinfo(int error) {
-        if (error == -ENOENT)
-                return verdict(
-                        false, "/proc/allocinfo does not exist: the kernel has no allocation profiling, or it was shut down");
-        if (error == -EACCES || error == -EPERM)
-                return verdict(false, "/proc/allocinfo exists, but only root may read it");
-        return verdict(false, "/proc/allocinfo cannot be opened: %s", strerror(-error));
+static bool readable(const struct allocinfo_status *s) {
+        return s->state == ALLOCINFO_IOCTL || s->state == ALLOCINFO_TEXT;
 }
 
 static struct verdict probe_allocinfo(const struct context *c, const char *argument) {
-        _cleanup_close_ int fd = open_allocinfo(c);
-
-        return fd < 0 ? no_allocinfo(fd) : verdict(true, "/proc/allocinfo can be read; this version does not use it yet");
+        return verdict(readable(c->allocinfo), "%s", c->allocinfo->reason);
 }
 
 static struct verdict probe_allocinfo_ioctl(const struct context *c, const char *argument) {
-        _cleanup_close_ int fd = open_allocinfo(c);
-        uint64_t id;
+        return verdict(c->allocinfo->state == ALLOCINFO_IOCTL, "%s", c->allocinfo->reason);
+}
+
+/* Tags that the kernel itself calls inaccurate. */
+static struct verdict probe_allocinfo_accuracy(const struct context *c, const char *argument) {
+        _cleanup_(allocinfo_freep) struct allocinfo *a = NULL;
+        _cleanup_(filter_done) struct filter inaccurate = {};
+        _cleanup_free_ char *sentence = NULL;
         int r;
 
-        if (fd < 0)
-                return no_allocinfo(fd);
-        r = c->calls->allocinfo_content_id(fd, &id);
-        if (r == -ENOTTY)
-                return verdict(false, "/proc/allocinfo has no ioctl on this kernel: only its text can be read");
+        if (!readable(c->allocinfo))
+                return verdict(false, "%s", c->allocinfo->reason);
+        r = filter_set_boolean(&inaccurate, "inaccurate", true, NULL);
+        if (r >= 0)
+                r = allocinfo_read(c->root, c->calls->allocinfo, &inaccurate, &a, &sentence);
         if (r < 0)
-                return verdict(false, "the ioctl of /proc/allocinfo failed: %s", strerror(-r));
-        return verdict(true, "the ioctl of /proc/allocinfo answers (content id %llu)", (unsigned long long)id);
+                return verdict(false, "not known: %s", sentence ?: strerror(-r));
+        if (c->allocinfo->counting == COUNTING_OFF)
+                return verdict(false, "vm.mem_profiling is 0: what was allocated or freed since then is not in the figures");
+        if (a->total.tags > 0)
+                return verdict(false,
+                        "the kernel calls its figures of %llu tags inaccurate: some allocations there could not be counted",
+                        (unsigned long long)a->total.tags);
+        return verdict(true, "the kernel calls no tag of its own inaccurate");
 }
 
 static struct verdict probe_mem_profiling(const struct context *c, const char *argument) {
         _cleanup_free_ char *value = NULL, *shown = NULL;
         int r;
 
-        r = read_small(c, "/proc/sys/vm/mem_profiling", &value);
+        r = read_small(c, MEM_PROFILING, &value);
         if (r == -ENOENT)
                 return verdict(false, "there is no sysctl vm.mem_profiling: the kernel has no allocation profiling");
         if (r < 0)
                 return verdict(false, "the sysctl vm.mem_profiling cannot be read: %s", strerror(-r));
+        if (c->allocinfo->state == ALLOCINFO_NEVER || c->allocinfo->state == ALLOCINFO_SHUT)
+                return verdict(false, "the kernel does not count and cannot be told to: %s", c->allocinfo->reason);
         if (streq(value, "1"))
-                return verdict(true, "the sysctl vm.mem_profiling is 1: the kernel counts its allocations");
+                return verdict(true, "the sysctl vm.mem_profiling is 1: the kernel counts its allocations%s",
+                        c->allocinfo->compressed ? "; its tags are compressed, so it stops for good when they run out of room"
+                                                 : "");
         shown = text_escape(value, strlen(value), 16);
         return verdict(false, "the sysctl vm.mem_profiling is %s: the kernel does not count; memcgprof never changes it",
                 shown ?: "?");
+}
+
+/* No kernel has such an interface yet, and nobody knows its name: one for each group would be a file in each. */
+static struct verdict probe_memcg_interface(const struct context *c, const char *argument) {
+        static const char *const hierarchies[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/memory"};
+
+        for (size_t i = 0; i < ELEMENTS(hierarchies); i++) {
+                _cleanup_free_ char *pattern = format("%s%s/memory.alloc*", c->root, hierarchies[i]);
+                glob_t found = {};
+                int r = pattern ? glob(pattern, GLOB_NOSORT, NULL, &found) : GLOB_NOSPACE;
+
+                globfree(&found);
+                if (r == GLOB_NOSPACE)
+                        return (struct verdict){0};
+                if (r == 0)
+                        return verdict(true, "there is a memory.alloc* in %s; this version does not know it", hierarchies[i]);
+        }
+        return verdict(false,
+                "no kernel known to this version profiles allocations per memory cgroup by itself: it is done with BPF "
+                "programs");
 }
 
 static struct verdict probe_missing(const struct context *c, const char *reason) {
@@ -274,16 +318,38 @@ static const struct probe {
         {"alloc_tags", probe_alloc_tags, NULL, false},
         {"allocinfo", probe_allocinfo, NULL, false},
         {"allocinfo_ioctl", probe_allocinfo_ioctl, NULL, false},
+        {"allocinfo_accuracy", probe_allocinfo_accuracy, NULL, false},
         {"vm.mem_profiling", probe_mem_profiling, NULL, false},
         {"tracepoint.alloc_tag_mem_alloced", probe_tracepoint, "alloc_tag_mem_alloced", false},
-        {"memcg_interface", probe_missing,
-                "no kernel known to this version profiles allocations per memory cgroup by itself: it is done with BPF "
-                "programs",
-                false},
+        {"memcg_interface", probe_memcg_interface, NULL, false},
         {"multi", probe_served, "any number of groups at once, each with counters of its own", false},
         {"stacks", probe_missing, NOT_YET, false},
         {"units", probe_missing, NOT_YET, false},
 };
+
+/*
+ * What could count for a profile, best first: all that it needs has to be there, and this version has to know how to use it.
+ * The first two are plans that no kernel carries out yet.
+ */
+static const struct backend {
+        const char *name;
+        const char *item; /* what it needs beside what is needed anyway */
+        bool known;       /* to this version */
+} backends[] = {
+        {"kernel-memcg", "memcg_interface", false},
+        {"alloc-tag-tracepoint", "tracepoint.alloc_tag_mem_alloced", false},
+        {"bpf-tracepoints", "bpf", true},
+};
+
+static const char *choose_backend(const struct support *s) {
+        for (size_t i = 0; i < ELEMENTS(probes); i++)
+                if (probes[i].needed && !s->items[i].available)
+                        return "none";
+        for (size_t i = 0; i < ELEMENTS(backends); i++)
+                if (backends[i].known && support_find(s, backends[i].item)->available)
+                        return backends[i].name;
+        return "none";
+}
 
 static bool parse_cpu(const char **p, unsigned long *ret) {
         char *end;
@@ -321,7 +387,6 @@ static int run_probes(const struct context *c, struct support *s) {
         s->items = calloc(ELEMENTS(probes), sizeof *s->items);
         if (!s->items)
                 return -ENOMEM;
-        s->backend = "bpf-tracepoints";
         for (size_t i = 0; i < ELEMENTS(probes); i++) {
                 struct verdict v = probes[i].answer(c, probes[i].argument);
 
@@ -332,9 +397,8 @@ static int run_probes(const struct context *c, struct support *s) {
                         .available = v.available,
                         .reason = v.reason,
                 };
-                if (probes[i].needed && !v.available)
-                        s->backend = "none";
         }
+        s->backend = choose_backend(s);
         s->alloc_tags = support_find(s, "alloc_tags")->available;
         return 0;
 }
@@ -343,7 +407,8 @@ int support_probe_at(const char *root, const struct kernel_calls *calls, struct 
         _cleanup_(support_freep) struct support *s = calloc(1, sizeof *s);
         _cleanup_(ktypes_freep) struct ktypes *types = NULL;
         _cleanup_free_ char *path = format("%s/sys/kernel/btf/vmlinux", root);
-        struct context c = {.root = root, .calls = calls};
+        _cleanup_(allocinfo_status_done) struct allocinfo_status allocinfo = {};
+        struct context c = {.root = root, .calls = calls, .allocinfo = &allocinfo};
         int r;
 
         if (!s || !path)
@@ -355,6 +420,9 @@ int support_probe_at(const char *root, const struct kernel_calls *calls, struct 
         if (c.types_error == -ENOMEM)
                 return -ENOMEM;
         c.types = types;
+        r = allocinfo_probe(root, calls->allocinfo, &allocinfo);
+        if (r < 0)
+                return r;
         s->possible_cpus = possible_cpus(&c);
         r = run_probes(&c, s);
         if (r < 0)
@@ -383,6 +451,13 @@ const struct support_item *support_find(const struct support *s, const char *nam
                 if (streq(s->items[i].name, name))
                         return &s->items[i];
         return NULL;
+}
+
+bool kernel_tags_allocations(void) {
+        const struct context here = {.root = ""};
+        _cleanup_free_ char *value = NULL;
+
+        return read_small(&here, MEM_PROFILING, &value) >= 0 && streq(value, "1");
 }
 
 const char *kernel_release(void) {

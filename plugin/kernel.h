@@ -29,5 +29,8 @@ DEFINE_CLEANUP(struct support, support_free)
 
 const struct support_item *support_find(const struct support *s, const char *name); /* NULL when there is no such item */
 
+/* Whether the kernel records the sites of its allocations now (vm.mem_profiling is 1), for the documents' "kernel". */
+bool kernel_tags_allocations(void);
+
 /* uname release, for the documents' "kernel". */
 const char *kernel_release(void);

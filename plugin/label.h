@@ -11,7 +11,7 @@
 struct profile_label {
         const char *kind; /* "container", "cgroup", "pid", "run" */
         char *id;
-        const char *started_by; /* "hook", "unit", "xattr", "bus", "cli" */
+        const char *started_by; /* "hook", "unit", "xattr", "bus", "cli", "kernel" */
         bool from_start;        /* no instruction of the container ran before profiling was on */
         char *pod_namespace, *pod_name, *pod_uid, *container_name, *image;
         struct spec spec; /* as asked */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See measure.h: naming, merging, adding up, scaling to known sums. */
+/* See measure.h: naming, merging, scaling to known sums. */
 #include "measure.h"
 
 /*
@@ -20,16 +20,29 @@
 
 /* ---- order ------------------------------------------------------------------------------------------------------------- */
 
-/* By what makes a row: site, type, charge. Rows without an address go by their function, and those without one come first. */
+static int compare_strings(const char *x, const char *y) {
+        return x == y ? 0 : strcmp(x ?: "", y ?: "");
+}
+
+/* Of rows without an address: a tag may have been copied more than once, and tags of one name (inlined functions) are one. */
+static int compare_names(const struct measure *x, const struct measure *y) {
+        int r = compare_strings(x->symbol.name, y->symbol.name);
+
+        if (r == 0)
+                r = compare_strings(x->file, y->file);
+        if (r == 0 && x->line != y->line)
+                r = x->line < y->line ? -1 : 1;
+        return r ?: compare_strings(x->symbol.module, y->symbol.module);
+}
+
+/* By what makes a row: site, type, charge. Rows without an address go by their names, and those without one come first. */
 static int compare_rows(const struct measure *x, const struct measure *y) {
+        int r = x->address == 0 && y->address == 0 ? compare_names(x, y) : 0;
+
         if (x->address != y->address)
                 return x->address < y->address ? -1 : 1;
-        if (x->address == 0) {
-                int r = strcmp(x->symbol.name ?: "", y->symbol.name ?: "");
-
-                if (r != 0)
-                        return r;
-        }
+        if (r != 0)
+                return r;
         if (x->type != y->type)
                 return x->type < y->type ? -1 : 1;
         return (int)x->charged - (int)y->charged;
@@ -107,7 +120,7 @@ static struct measure *nameless(struct measures *m) {
 static void resolve(
         const struct symbols *symbols, struct site_memory *memory, const struct tracker_row *row, struct site *ret) {
         if (row->function)
-                *ret = (struct site){.symbol = {.name = row->function, .module = ""}};
+                *ret = (struct site){.symbol = {.name = row->function, .module = row->module ?: ""}};
         else
                 site_resolve(symbols, memory, row->frames, row->n_frames, ret);
 }
@@ -133,8 +146,11 @@ static size_t name_rows(
                 if (!site.symbol.name && row->n_frames > 0)
                         missing++;
                 m->stacks = m->stacks || (row->type == TYPE_PAGE && row->charged && row->n_frames > 1);
+                m->tags = m->tags || (row->type == TYPE_PAGE && row->charged && row->file);
                 m->items[m->n++] = (struct measure){
                         .address = site.symbol.name && !row->function ? site.symbol.start + site.symbol.offset : 0,
+                        .file = row->file,
+                        .line = row->line,
                         .type = type_of(row, &site),
                         .charged = row->charged,
                         .live_known = row->live_known,
@@ -200,64 +216,6 @@ int measures_take(const struct symbols *symbols, struct site_memory *memory, con
 void measures_done(struct measures *m) {
         free(m->items);
         *m = (struct measures){};
-}
-
-/* ---- adding and subtracting -------------------------------------------------------------------------------------------- */
-
-static void add_scalars(struct measures *a, const struct measures *b, int sign) {
-        a->irq_bytes += sign * b->irq_bytes;
-        a->kthread_bytes += sign * b->kthread_bytes;
-        a->freed_unmatched += sign * b->freed_unmatched;
-        a->charges_verified += sign * b->charges_verified;
-        a->charges_mismatched += sign * b->charges_mismatched;
-        tracker_counts_add(&a->pages, &b->pages, sign);
-        for (size_t i = 0; i < _MEMCG_MAX; i++)
-                a->states.value[i] += sign * b->states.value[i];
-        for (size_t i = 0; i < _LOSS_MAX; i++)
-                a->lost[i] += sign * b->lost[i];
-}
-
-static int64_t later(int64_t a, int64_t b) {
-        return a > b ? a : b;
-}
-
-int measures_add(struct measures *into, const struct measures *from) {
-        struct measure *items = reallocarray(into->items, into->n + from->n + 1, sizeof(struct measure));
-        bool first = !into->items;
-
-        if (!items)
-                return -ENOMEM;
-        into->items = items;
-        if (from->n > 0)
-                memcpy(items + into->n, from->items, from->n * sizeof(struct measure));
-        into->n += from->n;
-        merge_measures(into);
-        add_scalars(into, from, 1);
-        into->stacks = into->stacks || from->stacks;
-        into->swept_at_us = later(into->swept_at_us, from->swept_at_us);
-        /* what one group does not know, the sum does not know */
-        into->states.known = first ? from->states.known : into->states.known & from->states.known;
-        into->states.at_us = later(into->states.at_us, from->states.at_us);
-        return 0;
-}
-
-/*
- * Both sorted alike; a site of the base is always among the newer ones, unless it was renamed by a reload of symbols, or is
- * what no sample had named then: a page's site may be known by now, and the sum of pages stays right.
- */
-void measures_subtract(struct measures *m, const struct measures *base) {
-        for (size_t i = 0; i < base->n; i++) {
-                const struct measure *old = &base->items[i];
-                struct measure *found = bsearch(old, m->items, m->n, sizeof(struct measure), compare_measures);
-
-                if (!found && is_charged_page(old))
-                        found = nameless(m);
-                if (!found)
-                        continue;
-                tracker_counts_add(&found->counts, &old->counts, -1);
-                found->error_bytes = measure_add_errors(found->error_bytes, old->error_bytes);
-        }
-        add_scalars(m, base, -1);
 }
 
 /* ---- scaling ----------------------------------------------------------------------------------------------------------- */

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Measures: what trackers' rows are once they have names. One measure per (site, type, charged, node, estimated); several
- * samples may be added into one set, because a profile is the sum of its groups:
- *
- *     measures_take() for each group, measures_add() into one set, measures_scale() once; then measures_subtract() of an older
- *     set that went the same way.
+ * Measures: what a tracker's rows are once they have names. One measure per (site, type, charged, node, estimated), a site being
+ * an address, or all that an alloc tag says. A profile is the sum of its groups, and samples are added up before (sample.h), so
+ * that what is sampled is scaled once, by the whole.
  *
  * Invariants: items are sorted and distinct, with room for one more; names point into the symbol table that they were taken
  * with (or into the tracker); after measures_scale() the charged pages of all items add up to `pages` exactly.
@@ -16,6 +14,8 @@
 
 struct measure {
         uint64_t address; /* of the naming function + offset; 0: not known, or the row has a function without an address */
+        const char *file; /* of an alloc tag, which has symbol.name and symbol.module too; NULL: the site is no tag */
+        uint32_t line;
         enum site_type type;
         bool charged, live_known, estimated;
         int node; /* -1: not asked for, or on no one node */
@@ -29,7 +29,8 @@ struct measure {
 struct measures {
         struct measure *items; /* sorted by compare_measures() */
         size_t n;
-        bool stacks; /* charged pages were told apart by their stacks, so vmalloc is known from the others */
+        bool stacks; /* charged pages were told apart by their stacks, so vmalloc is known from the others; */
+        bool tags;   /* not of those that were told apart by alloc tags */
         int64_t irq_bytes, kthread_bytes, freed_unmatched;
         int64_t charges_verified, charges_mismatched;
         int64_t swept_at_us;
@@ -43,9 +44,6 @@ int measures_take(const struct symbols *symbols, struct site_memory *memory, con
         struct measures *ret, size_t *ret_missing);
 void measures_done(struct measures *m);
 
-/* Adds another group's measures, taken with the same symbols. `into` may be all zero. -ENOMEM: `into` is as it was. */
-int measures_add(struct measures *into, const struct measures *from);
-
 /*
  * Makes sampled rows of charged pages add up to the exact `pages` (ratio estimator), each figure by its own ratio; errors
  * become those of a share of a known sum. What no sample names goes to the row without a name. Without sampling nothing
@@ -53,15 +51,12 @@ int measures_add(struct measures *into, const struct measures *from);
  */
 void measures_scale(struct measures *m);
 
-/* Takes an older reading of the same groups off a newer one; both are scaled. */
-void measures_subtract(struct measures *m, const struct measures *base);
-
 /* Errors are of independent samples: their squares add up. */
 int64_t measure_add_errors(int64_t a, int64_t b);
 
 /* True for a row that has a function but no place in it (kernel stacks). */
 static inline bool measure_is_synthetic(const struct measure *m) {
-        return m->address == 0 && m->symbol.name;
+        return m->address == 0 && m->symbol.name && !m->file;
 }
 
 /* How many measures from `i` on are of one site, type and charge: a row of a document. */

@@ -13,7 +13,8 @@ struct profile {
         struct engine *engine;
         struct cgroup *cgroup;
         struct profile_label label;
-        struct scope *scope;
+        struct scope *scope; /* NULL: the kernel's own record */
+        char *record_root;   /* of the files that it is read from */
         enum profile_state state;
         enum mode mode; /* that was in force when it was last active */
         int64_t started_us, reset_us;
@@ -86,10 +87,51 @@ int profile_start(struct engine *e, struct cgroup *cgroup, struct profile_label 
         return 0;
 }
 
+/* When the machine was booted. */
+static int64_t boot_us(void) {
+        struct timespec t;
+
+        clock_gettime(CLOCK_BOOTTIME, &t);
+        return now_us() - t.tv_sec * INT64_C(1000000) - t.tv_nsec / 1000;
+}
+
+int profile_start_record(struct engine *e, const char *root, struct cgroup *cgroup, struct profile_label *label,
+        struct profile **ret, char **reterr) {
+        _cleanup_free_ struct profile *p = calloc(1, sizeof(*p));
+        _cleanup_free_ char *copy = strdup(root);
+        int r;
+
+        if (!p || !copy)
+                return -ENOMEM;
+        r = account_open(&p->account, cgroup);
+        if (r < 0)
+                return fail(reterr, r, "The counters of the host cannot be read: %s.", strerror(-r));
+        p->engine = e;
+        p->cgroup = cgroup;
+        p->started_us = boot_us();
+        p->record_root = TAKE(copy);
+        p->label = *label;
+        *label = (struct profile_label){};
+        p->state = PROFILE_ACTIVE;
+        p->mode = groups_effective_mode(engine_groups(e));
+        *ret = TAKE(p);
+        return 0;
+}
+
+bool profile_is_record(const struct profile *p) {
+        return p->record_root;
+}
+
+int profile_check_filter(const struct profile *p, const struct filter *filter, char **reterr) {
+        return p->record_root ? allocinfo_check_filter(filter, reterr) : filter_check_summary(filter, reterr);
+}
+
 struct profile *profile_free(struct profile *p) {
         if (!p)
                 return NULL;
-        scope_end(p->scope);
+        if (p->scope)
+                scope_end(p->scope);
+        free(p->record_root);
         cgroup_free(p->cgroup);
         profile_label_done(&p->label);
         free(p);
@@ -120,7 +162,7 @@ int profile_note_counters(struct profile *p) {
         int r;
 
         r = read_counters(p);
-        if (r < 0)
+        if (r < 0 || p->record_root)
                 return r;
         return scope_sum(p->scope, &p->account.noted);
 }
@@ -145,6 +187,8 @@ int profile_reset(struct profile *p) {
         struct account account;
         int r;
 
+        if (p->record_root)
+                return -EOPNOTSUPP;
         if (p->account.gone)
                 return -ENODEV;
         r = account_open(&account, p->cgroup);
@@ -176,7 +220,7 @@ static void add_user_total(const struct profile *p, struct summary *s) {
 }
 
 static int fill_head(struct profile *p, struct summary *s) {
-        s->backend = engine_backend(p->engine);
+        s->backend = p->record_root ? "alloc-tags" : engine_backend(p->engine);
         s->state = p->state;
         s->mode = note_mode(p);
         s->cgroup = strdup(p->cgroup->path);
@@ -211,6 +255,32 @@ static int fill(
         return fill_head(p, s);
 }
 
+/* Counters of /proc/meminfo stand beside the rows and are not held against them: the record began with the machine. */
+static int record_summary(struct profile *p, const struct filter *filter, struct summary **ret, char **reterr) {
+        _cleanup_(summary_freep) struct summary *s = calloc(1, sizeof(*s));
+        _cleanup_(allocinfo_freep) struct allocinfo *record = NULL;
+        const struct sample_sum none = {};
+        int r;
+
+        if (!s)
+                return -ENOMEM;
+        r = allocinfo_read(p->record_root, &allocinfo_ops_live, filter, &record, reterr);
+        p->state = r < 0 ? PROFILE_FAILED : PROFILE_ACTIVE;
+        if (r < 0)
+                return r;
+        (void)account_read(&p->account, p->cgroup);
+        account_fill(&p->account, p->cgroup, &p->account.last, &none, s);
+        r = summary_take_record(s, record, filter);
+        if (r < 0)
+                return r;
+        (void)TAKE(record);
+        r = fill_head(p, s);
+        if (r < 0)
+                return r;
+        *ret = TAKE(s);
+        return 0;
+}
+
 int profile_summary(struct profile *p, const struct filter *filter, struct summary **ret, char **reterr) {
         _cleanup_(summary_freep) struct summary *s = calloc(1, sizeof(*s));
         _cleanup_(tracker_sample_done) struct tracker_sample sample = {};
@@ -218,6 +288,8 @@ int profile_summary(struct profile *p, const struct filter *filter, struct summa
         int64_t sweep_us;
         int r;
 
+        if (p->record_root)
+                return record_summary(p, filter, ret, reterr);
         if (!s)
                 return -ENOMEM;
         sweep_us = engine_sweep(p->engine);
@@ -237,9 +309,24 @@ int profile_summary(struct profile *p, const struct filter *filter, struct summa
         return 0;
 }
 
+/* Lists go on without it where the kernel has taken its record away; a summary says why. */
+static int record_totals(struct profile *p, struct profile_totals *ret) {
+        _cleanup_(allocinfo_freep) struct allocinfo *a = NULL;
+        int r = allocinfo_read(p->record_root, &allocinfo_ops_live, NULL, &a, NULL);
+
+        if (r == -ENOMEM)
+                return r;
+        p->state = r < 0 ? PROFILE_FAILED : PROFILE_ACTIVE;
+        *ret = (struct profile_totals){.live_bytes = a ? a->total.bytes : 0, .live_calls = a ? a->total.calls : 0};
+        return 0;
+}
+
 int profile_totals(struct profile *p, struct profile_totals *ret) {
         struct sample_sum sum;
         int r;
+
+        if (p->record_root)
+                return record_totals(p, ret);
 
         r = scope_sum(p->scope, &sum);
         if (r < 0)

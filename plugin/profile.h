@@ -21,6 +21,17 @@ struct filter;
  */
 int profile_start(struct engine *e, struct cgroup *cgroup, struct profile_label *label, struct profile **ret, char **reterr);
 
+/*
+ * The host's profile where the kernel keeps its own record (allocinfo.h, below `root`): nothing is counted by us, no group is
+ * taken, and it began with the machine. `cgroup` is the host's; taken over like the label, on success only.
+ */
+int profile_start_record(struct engine *e, const char *root, struct cgroup *cgroup, struct profile_label *label,
+        struct profile **ret, char **reterr);
+bool profile_is_record(const struct profile *p);
+
+/* Refuses what rows of this profile cannot answer: -EINVAL with a sentence that names the key. */
+int profile_check_filter(const struct profile *p, const struct filter *filter, char **reterr);
+
 /* Ends the measurement and frees all. What other profiles need of its counts stays with them. */
 struct profile *profile_free(struct profile *p);
 DEFINE_CLEANUP(struct profile, profile_free)
@@ -40,7 +51,7 @@ void profile_mark_ended(struct profile *p);
 
 /*
  * A new baseline. Memory from before it lowers no row when it is freed. -ENODEV when the cgroup is gone, -ENOSPC when the
- * tracker has no room to tell old from new; the former baseline holds then.
+ * tracker has no room to tell old from new; the former baseline holds then. -EOPNOTSUPP for the kernel's own record.
  */
 int profile_reset(struct profile *p);
 

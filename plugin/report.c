@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Summaries, reports, lists and support as JSON. null means not measured, 0 means none; ids that can pass 2^53 are strings;
- * every string is escaped here, so what came from outside may be anything.
+ * Summaries, reports, allocinfo, lists and support as JSON. null means not measured, 0 means none; ids that can pass 2^53 are
+ * strings; every string is escaped here, so what came from outside may be anything.
  */
 #include <time.h>
 
@@ -122,6 +122,9 @@ static json_t *lens_json(const struct summary *s, const struct lens *lens) {
 }
 
 static json_t *totals_json(const struct summary *s) {
+        /* by the kernel's own record, which knows what lives and nothing of how it came to that */
+        static const char *const untold[] = {"irq_bytes", "kthread_bytes", "allocated_bytes", "allocated_calls", "freed_bytes",
+                "freed_calls", "freed_unmatched", "written_off", "untracked_bytes", "blind_bytes", "blind_allocated_bytes"};
         const struct tracker_counts *c = &s->totals.counts;
         json_t *o = json_object();
 
@@ -141,6 +144,8 @@ static json_t *totals_json(const struct summary *s) {
         set(o, "unaccounted_bytes", json_null()); /* the kernel's own gaps are known where it has allocation tags */
         set_integer(o, "charges_verified", s->charges_verified);
         set_integer(o, "charges_mismatched", s->charges_mismatched);
+        for (size_t i = 0; s->record && i < ELEMENTS(untold); i++)
+                set(o, untold[i], json_null());
         return o;
 }
 
@@ -264,12 +269,12 @@ static void write_nodes(struct text_json *j, const struct row *r) {
 static void write_row(struct text_json *j, const struct row *r) {
         text_json_open(j, NULL, '{');
         write_string(j, "key", r->key);
-        text_json_null(j, "file"); /* files and lines take alloc tags */
-        text_json_null(j, "line");
+        write_string(j, "file", r->file);
+        write_known(j, "line", r->has_line, r->line);
         write_string(j, "function", r->function);
         write_known(j, "offset", r->has_offset, r->offset);
         write_string(j, "module", r->module);
-        text_json_null(j, "category");
+        write_string(j, "category", r->category);
         write_string(j, "type", site_type_to_string(r->type));
         text_json_boolean(j, "charged", r->charged);
         write_figures(j, &r->figures, r->live_known);
@@ -286,6 +291,52 @@ static void write_row(struct text_json *j, const struct row *r) {
 /* ---- summary --------------------------------------------------------------------------------------------------------------
  */
 
+/* Where a row of allocinfo is; of a group only the name that it shares is known. */
+static void write_place(struct text_json *j, const struct allocinfo_row *r, enum filter_group group) {
+        _cleanup_free_ char *key = allocinfo_key(r, group);
+        bool site = group == GROUP_SITE;
+
+        j->failed = j->failed || !key;
+        write_string(j, "key", key);
+        write_string(j, "file", site || group == GROUP_FILE ? r->file : NULL);
+        write_known(j, "line", site, (int64_t)r->line);
+        write_string(j, "function", site || group == GROUP_FUNCTION ? r->function : NULL);
+        write_string(j, "module", site || group == GROUP_MODULE ? r->module : NULL);
+        text_json_null(j, "category");
+}
+
+/* How the kernel's own record was read, and its sum over what matched. */
+static json_t *record_json(const struct allocinfo *a) {
+        bool by_ioctl = a->source == ALLOCINFO_IOCTL;
+
+        return json_pack("{s:s, s:o, s:i, s:o, s:I, s:I, s:I}", "source", by_ioctl ? "ioctl" : "text", "content_id",
+                by_ioctl ? id_string(a->content_id) : json_null(), "retries", (int)a->retries, "counting",
+                a->counting == COUNTING_UNKNOWN ? json_null() : json_boolean(a->counting == COUNTING_ON), "bytes",
+                (json_int_t)a->total.bytes, "calls", (json_int_t)a->total.calls, "tags", (json_int_t)a->total.tags);
+}
+
+/* A row of it among those of a summary: all members, most of them not known. */
+static void write_record_row(struct text_json *j, const struct allocinfo_row *r, enum filter_group group) {
+        static const char *const untold[] = {"allocated_bytes", "allocated_calls", "freed_bytes", "freed_calls",
+                "written_off_bytes", "written_off_calls", "untracked_bytes", "untracked_calls", "blind_bytes",
+                "blind_allocated_bytes", "gfp_flags"};
+
+        text_json_open(j, NULL, '{');
+        write_place(j, r, group);
+        text_json_null(j, "offset");
+        text_json_null(j, "type");
+        text_json_null(j, "charged");
+        text_json_integer(j, "bytes", r->bytes);
+        text_json_integer(j, "calls", r->calls);
+        for (size_t i = 0; i < ELEMENTS(untold); i++)
+                text_json_null(j, untold[i]);
+        text_json_boolean(j, "accurate", r->accurate);
+        text_json_boolean(j, "estimated", false);
+        text_json_null(j, "error_bytes");
+        text_json_boolean(j, "blind", false);
+        text_json_close(j, '}');
+}
+
 static void set_times(json_t *o, const struct summary *s) {
         set(o, "started_us", json_integer(s->started_us));
         set(o, "at_us", json_integer(s->at_us));
@@ -299,7 +350,7 @@ static json_t *baseline_json(const struct summary *s) {
 
 /* All but the sites. */
 static json_t *summary_head(const struct summary *s) {
-        json_t *o = document("memcgprof.summary", s->backend, false);
+        json_t *o = document("memcgprof.summary", s->backend, kernel_tags_allocations());
 
         set(o, "profile", profile_json(s));
         set_times(o, s);
@@ -312,6 +363,8 @@ static json_t *summary_head(const struct summary *s) {
         set(o, "swept_at_us", integer_or_null(s->swept_at_us != 0, s->swept_at_us));
         set(o, "sweep_us", integer_or_null(s->sweep_us != 0, s->sweep_us));
         set(o, "total_sites", json_integer((json_int_t)s->total_sites));
+        if (s->record)
+                set(o, "record", record_json(s->record));
         return o;
 }
 
@@ -334,6 +387,8 @@ static int write_summary(struct text_json *j, const struct summary *s) {
         text_json_open(j, "sites", '[');
         for (size_t i = 0; i < s->n_rows; i++)
                 write_row(j, &s->rows[i]);
+        for (size_t i = 0; s->record && i < s->record->n_rows; i++)
+                write_record_row(j, &s->record->rows[i], s->record->group);
         text_json_close(j, ']');
         text_json_close(j, '}');
         return 0;
@@ -348,11 +403,55 @@ char *report_summary(const struct summary *s) {
         return text_json_take(&j);
 }
 
+/* ---- allocinfo ------------------------------------------------------------------------------------------------------------
+ */
+
+static json_t *allocinfo_head(const struct allocinfo *a, const struct filter *filter) {
+        json_t *o = document("memcgprof.allocinfo", "alloc-tags", a->counting != COUNTING_OFF);
+
+        set(o, "at_us", json_integer(a->at_us));
+        set(o, "source", json_string(a->source == ALLOCINFO_IOCTL ? "ioctl" : "text"));
+        set(o, "content_id", a->source == ALLOCINFO_IOCTL ? id_string(a->content_id) : json_null());
+        set(o, "retries", json_integer(a->retries));
+        set(o, "counting", a->counting == COUNTING_UNKNOWN ? json_null() : json_boolean(a->counting == COUNTING_ON));
+        set(o, "accurate", json_boolean(a->total.accurate && a->counting != COUNTING_OFF));
+        set(o, "filter", filter_json(filter));
+        set(o, "totals",
+                json_pack("{s:I, s:I, s:I}", "bytes", (json_int_t)a->total.bytes, "calls", (json_int_t)a->total.calls, "tags",
+                        (json_int_t)a->total.tags));
+        set(o, "total_sites", json_integer((json_int_t)a->total_sites));
+        return o;
+}
+
+static void write_allocinfo_row(struct text_json *j, const struct allocinfo_row *r, enum filter_group group) {
+        text_json_open(j, NULL, '{');
+        write_place(j, r, group);
+        text_json_integer(j, "bytes", r->bytes);
+        text_json_integer(j, "calls", r->calls);
+        text_json_boolean(j, "accurate", r->accurate);
+        text_json_integer(j, "tags", (int64_t)r->tags);
+        text_json_close(j, '}');
+}
+
+char *report_allocinfo(const struct allocinfo *a, const struct filter *filter) {
+        _cleanup_(text_json_done) struct text_json j = {};
+
+        if (write_head(&j, allocinfo_head(a, filter)) < 0)
+                return NULL;
+        text_json_open(&j, "sites", '[');
+        for (size_t i = 0; i < a->n_rows; i++)
+                write_allocinfo_row(&j, &a->rows[i], a->group);
+        text_json_close(&j, ']');
+        text_json_close(&j, '}');
+        text_json_raw(&j, "\n", 1);
+        return text_json_take(&j);
+}
+
 /* ---- the others -----------------------------------------------------------------------------------------------------------
  */
 
 static json_t *final_head(const struct summary *s, const struct report_end *end) {
-        json_t *o = document("memcgprof.report", s->backend, false);
+        json_t *o = document("memcgprof.report", s->backend, kernel_tags_allocations());
 
         set(o, "profile", profile_json(s));
         set_times(o, s);
@@ -416,14 +515,16 @@ json_t *report_support(
         const struct support *s, const struct tracker_ability *abilities, size_t n, const struct tracker_options *options) {
         json_t *o = document("memcgprof.support", s->backend, s->alloc_tags);
         json_t *items = json_array();
+        struct tracker_options here = *options;
 
+        here.no_tags = !s->alloc_tags;
         set(o, "at_us", json_integer(now_us()));
         for (size_t i = 0; i < s->n_items; i++)
                 json_array_append_new(items, item_json(s->items[i].name, s->items[i].available, s->items[i].reason));
         for (size_t i = 0; i < n; i++)
                 json_array_append_new(items, item_json(abilities[i].name, abilities[i].available, abilities[i].reason));
         set(o, "items", items);
-        set(o, "memory", memory_json(options, s->possible_cpus));
+        set(o, "memory", memory_json(&here, s->possible_cpus));
         return o;
 }
 
@@ -435,7 +536,7 @@ static json_t *entry_json(const struct report_list_entry *e) {
 }
 
 json_t *report_list(const char *backend, const struct report_list_entry *entries, size_t n) {
-        json_t *o = document("memcgprof.list", backend, false);
+        json_t *o = document("memcgprof.list", backend, kernel_tags_allocations());
         json_t *profiles = json_array();
 
         set(o, "at_us", json_integer(now_us()));

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include "allocinfo.h"
 #include "kernel.h"
 #include "summary.h"
 
@@ -38,6 +39,9 @@ struct report_list_entry {
 };
 
 json_t *report_list(const char *backend, const struct report_list_entry *entries, size_t n); /* memcgprof.list */
+
+/* What the kernel's own record says of the whole machine, read with `filter`. */
+char *report_allocinfo(const struct allocinfo *a, const struct filter *filter); /* memcgprof.allocinfo */
 
 /* Compact text with a newline at the end; NULL on ENOMEM. */
 char *report_text(const json_t *document);

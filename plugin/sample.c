@@ -2,8 +2,6 @@
 /* See sample.h: one hash table over rows, and sums. */
 #include "sample.h"
 
-#define THREAD_STACKS "alloc_thread_stack_node"
-
 /* ---- what both share ------------------------------------------------------------------------------------------------------
  */
 
@@ -28,6 +26,22 @@ static void add_lost(int64_t *to, const int64_t *from) {
 /* ---- rows -----------------------------------------------------------------------------------------------------------------
  */
 
+static uint64_t hash_string(uint64_t h, const char *s) {
+        for (const char *c = s ?: ""; *c; c++)
+                h = (h ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+        return h;
+}
+
+static bool same_string(const char *a, const char *b) {
+        return a == b || streq(a ?: "", b ?: "");
+}
+
+/* What a row is called when no frames name it. */
+static bool same_names(const struct tracker_row *a, const struct tracker_row *b) {
+        return a->line == b->line && same_string(a->function, b->function) && same_string(a->file, b->file) &&
+               same_string(a->module, b->module);
+}
+
 static uint64_t hash_row(const struct tracker_row *r) {
         uint64_t h = (uint64_t)r->type << 8 | (uint64_t)r->charged << 1 | r->estimated;
 
@@ -36,15 +50,16 @@ static uint64_t hash_row(const struct tracker_row *r) {
                 h = (h ^ r->frames[i]) * UINT64_C(0xbf58476d1ce4e5b9);
                 h ^= h >> 29;
         }
-        for (const char *c = r->function ?: ""; *c; c++)
-                h = (h ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+        h = hash_string(h, r->function);
+        if (r->file)
+                h = hash_string(hash_string(h ^ r->line, r->file), r->module);
         return h ^ h >> 32;
 }
 
 static bool same_row(const struct tracker_row *a, const struct tracker_row *b) {
         return a->type == b->type && a->charged == b->charged && a->estimated == b->estimated && a->node == b->node &&
                a->n_frames == b->n_frames && memcmp(a->frames, b->frames, a->n_frames * sizeof(a->frames[0])) == 0 &&
-               streq(a->function ?: "", b->function ?: "");
+               same_names(a, b);
 }
 
 static void add_row(struct tracker_row *to, const struct tracker_row *from) {
@@ -174,6 +189,11 @@ static void add_counts(struct sample_sum *sum, bool charged, const struct tracke
         sum->charged_gone += c->freed_bytes + c->written_off_bytes;
 }
 
+/* The row that the tracker makes of tasks; no alloc tag has pages of that function. */
+static bool is_thread_stacks(const struct tracker_row *row) {
+        return row->function && !row->file;
+}
+
 /* Pages stand under many counters or none: kernel stacks have a row, and vmalloc is told by its stacks. */
 static void add_counter(struct sample_sum *sum, const struct tracker_row *row) {
         struct memcg_counters *c = row->charged ? &sum->charged : &sum->uncharged;
@@ -185,7 +205,7 @@ static void add_counter(struct sample_sum *sum, const struct tracker_row *row) {
                 count(c, MEMCG_PERCPU, live);
         if (row->type == TYPE_VMALLOC)
                 count(c, MEMCG_VMALLOC, live);
-        if (row->function && streq(row->function, THREAD_STACKS))
+        if (is_thread_stacks(row))
                 count(c, MEMCG_KERNEL_STACK, live);
 }
 
@@ -193,7 +213,7 @@ static void add_counter(struct sample_sum *sum, const struct tracker_row *row) {
 struct pages {
         int64_t counted, sampled;
         int64_t vmalloc_counted, vmalloc_sampled;
-        bool stacks;                  /* told apart by them */
+        bool stacks, tags;            /* told apart by stacks, which tell vmalloc, or by alloc tags */
         bool any, estimated;          /* rows but that of kernel stacks */
         bool nameless;                /* some have no row */
         struct tracker_counts counts; /* of all rows */
@@ -206,8 +226,9 @@ static void add_page(struct pages *p, enum page_use use, const struct tracker_ro
         if (use == PAGE_USE_VMALLOC)
                 *(row->estimated ? &p->vmalloc_sampled : &p->vmalloc_counted) += live;
         p->stacks = p->stacks || row->n_frames > 1;
-        p->any = p->any || !row->function;
-        p->estimated = p->estimated || (row->estimated && !row->function);
+        p->tags = p->tags || row->file;
+        p->any = p->any || !is_thread_stacks(row);
+        p->estimated = p->estimated || (row->estimated && !is_thread_stacks(row));
         tracker_counts_add(&p->counts, &row->counts, 1);
 }
 
@@ -221,7 +242,7 @@ static void add_pages(struct sample_sum *sum, const struct pages *p, const struc
         if (p->sampled > 0)
                 vmalloc += (int64_t)((double)p->vmalloc_sampled * (double)(tracker_counts_live(counts) - p->counted) /
                                      (double)p->sampled);
-        if (p->stacks)
+        if (p->stacks && !p->tags)
                 count(&sum->charged, MEMCG_VMALLOC, vmalloc);
 }
 

@@ -214,3 +214,7 @@ char *site_key(const char *function, uint32_t offset, const char *module) {
                 return strdup("unknown");
         return format("%s+0x%x%s%s%s", function, offset, module[0] ? "[" : "", module, module[0] ? "]" : "");
 }
+
+char *site_tag_key(const char *file, uint32_t line, const char *function, const char *module) {
+        return format("%s:%u:%s%s%s%s", file, line, function, module[0] ? "[" : "", module, module[0] ? "]" : "");
+}

@@ -45,3 +45,6 @@ bool site_is_wrapper(const char *function);
 
 /* "function+0xOFF[module]", without brackets for the kernel itself. NULL on ENOMEM. */
 char *site_key(const char *function, uint32_t offset, const char *module);
+
+/* Of an alloc tag: "file:line:function[module]", likewise. */
+char *site_tag_key(const char *file, uint32_t line, const char *function, const char *module);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Measures to rows and totals: what is blind, what is accurate, and what of it all adds up to what. */
+#include "category.h"
 #include "summary.h"
 
 /*
@@ -36,13 +37,23 @@ static void blind(struct figures *f) {
 
 static int fill_names(const struct measure *m, struct row *row) {
         const char *function = m->symbol.name, *module = m->symbol.module ?: "";
+        char category[CATEGORY_MAX];
 
-        row->has_offset = function && !measure_is_synthetic(m);
+        row->has_offset = function && m->address != 0;
         row->offset = m->symbol.offset;
-        row->key = measure_is_synthetic(m) ? strdup(function) : site_key(function, m->symbol.offset, module);
+        row->has_line = m->file;
+        row->line = m->line;
+        row->file = m->file ? strdup(m->file) : NULL;
         row->function = function ? strdup(function) : NULL;
         row->module = function ? strdup(module) : NULL;
-        return row->key && (!function || (row->function && row->module)) ? 0 : -ENOMEM;
+        if (m->file)
+                row->key = site_tag_key(m->file, m->line, function, module);
+        else
+                row->key = measure_is_synthetic(m) ? strdup(function) : site_key(function, m->symbol.offset, module);
+        category_of(m->file, function, function ? module : NULL, category);
+        row->category = strdup(category);
+        return row->key && row->category && (!m->file || row->file) && (!function || (row->function && row->module)) ? 0
+                                                                                                                     : -ENOMEM;
 }
 
 /* Parts by node; measures come in the order of their nodes. */
@@ -184,13 +195,14 @@ static bool sees_frees(const struct measures *m) {
 }
 
 /*
- * Pages of vmalloc are told from others by their stacks: where there are pages but no stack of one they are in `page`.
+ * Pages of vmalloc are told from others by their stacks: where there are pages but no stack of one, or pages that were named
+ * by alloc tags, they are in `page`.
  * Uncharged ones come in bulk, without an event.
  */
 static void fill_known(const struct measures *m, struct summary *s) {
         for (enum site_type type = 0; type < _TYPE_MAX; type++)
                 s->charged.known[type] = s->uncharged.known[type] = s->live_known && type != TYPE_USER && type != TYPE_VMALLOC;
-        s->charged.known[TYPE_VMALLOC] = s->live_known && (m->stacks || m->pages.allocated_calls == 0);
+        s->charged.known[TYPE_VMALLOC] = s->live_known && ((m->stacks && !m->tags) || m->pages.allocated_calls == 0);
 }
 
 /*

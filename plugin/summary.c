@@ -4,8 +4,10 @@
 
 void row_done(struct row *r) {
         free(r->key);
+        free(r->file);
         free(r->function);
         free(r->module);
+        free(r->category);
         free(r->parts);
 }
 
@@ -15,6 +17,7 @@ struct summary *summary_free(struct summary *s) {
         for (size_t i = 0; i < s->n_rows; i++)
                 row_done(&s->rows[i]);
         free(s->rows);
+        allocinfo_free(s->record);
         free(s->cgroup);
         profile_label_done(&s->label);
         filter_done(&s->filter);
@@ -34,6 +37,10 @@ static bool equals_bool(const struct filter *f, enum filter_key key, bool value)
         return !filter_has(f, key) || f->booleans[key] == value;
 }
 
+static bool equals_line(const struct filter *f, const struct row *r) {
+        return !filter_has(f, FILTER_LINENO) || (r->has_line && f->integers[FILTER_LINENO] == r->line);
+}
+
 static bool within(const struct filter *f, const struct row *r) {
         int64_t bytes = figures_live_bytes(&r->figures);
 
@@ -43,10 +50,9 @@ static bool within(const struct filter *f, const struct row *r) {
                (!filter_has(f, FILTER_MAX_SIZE) || bytes <= f->integers[FILTER_MAX_SIZE]);
 }
 
-/* Files, lines and categories take allocation tags. */
 static bool passes(const struct filter *f, const struct row *r) {
         return equals(f, FILTER_MODNAME, r->module) && equals(f, FILTER_FUNCTION, r->function) &&
-               equals(f, FILTER_FILENAME, NULL) && !filter_has(f, FILTER_LINENO) && equals(f, FILTER_CATEGORY, NULL) &&
+               equals(f, FILTER_FILENAME, r->file) && equals_line(f, r) && equals(f, FILTER_CATEGORY, r->category) &&
                equals(f, FILTER_TYPE, site_type_to_string(r->type)) && equals_bool(f, FILTER_INACCURATE, !r->accurate) &&
                equals_bool(f, FILTER_CHARGED, r->charged) && within(f, r);
 }
@@ -139,9 +145,10 @@ static const char *group_name(const struct row *r, enum filter_group by) {
                 return !r->module ? "unknown" : r->module[0] ? r->module : "kernel";
         case GROUP_TYPE:
                 return site_type_to_string(r->type) ?: "unknown";
-        case GROUP_FILE:
         case GROUP_CATEGORY:
-                return "unknown"; /* they take allocation tags */
+                return r->category ?: "unknown";
+        case GROUP_FILE:
+                return r->file ?: "unknown";
         case GROUP_SITE:
         case GROUP_NODE:
         default:
@@ -149,13 +156,18 @@ static const char *group_name(const struct row *r, enum filter_group by) {
         }
 }
 
-/* Charged and uncharged are separate lenses, and estimates are not added to counts: such rows stay apart. */
+/*
+ * Charged and uncharged are separate lenses, user pages have a total of their own, and estimates are not added to counts: such
+ * rows stay apart.
+ */
 static int compare_groups(const void *a, const void *b, void *by) {
         const struct row *x = a, *y = b;
         int r = strcmp(group_name(x, *(enum filter_group *)by), group_name(y, *(enum filter_group *)by));
 
         if (r == 0)
                 r = (int)x->charged - (int)y->charged;
+        if (r == 0)
+                r = (int)(x->type == TYPE_USER) - (int)(y->type == TYPE_USER);
         return r ?: (int)x->estimated - (int)y->estimated;
 }
 
@@ -187,6 +199,12 @@ static int add_parts(struct row *to, const struct row *from) {
         return 0;
 }
 
+/* What two members of a group do not share, the group does not have. */
+static void keep_shared(char **to, const char *from) {
+        if (*to && (!from || !streq(*to, from)))
+                free(TAKE(*to));
+}
+
 /* A group with a blind member knows what lives in the others, and that this is not all. */
 static int add_row(struct row *to, struct row *from) {
         bool partly = to->live_known != from->live_known;
@@ -198,10 +216,9 @@ static int add_row(struct row *to, struct row *from) {
         to->gfp.unknown |= from->gfp.unknown;
         if (to->type != from->type)
                 to->type = _TYPE_MAX;
-        if (to->module && (!from->module || !streq(to->module, from->module))) {
-                free(to->module);
-                to->module = NULL;
-        }
+        keep_shared(&to->module, from->module);
+        keep_shared(&to->category, from->category);
+        keep_shared(&to->file, from->file);
         return add_parts(to, from);
 }
 
@@ -213,8 +230,12 @@ static int generalize(struct row *r, enum filter_group by) {
                 return -ENOMEM;
         free(r->key);
         r->key = key;
-        r->offset = 0;
-        r->has_offset = false;
+        r->offset = r->line = 0;
+        r->has_offset = r->has_line = false;
+        if (by != GROUP_FILE && by != GROUP_FUNCTION) {
+                free(r->file);
+                r->file = NULL;
+        }
         if (by != GROUP_FUNCTION) {
                 free(r->function);
                 r->function = NULL;
@@ -223,6 +244,8 @@ static int generalize(struct row *r, enum filter_group by) {
                 free(r->module);
                 r->module = NULL;
         }
+        if (by != GROUP_FUNCTION && by != GROUP_MODULE && by != GROUP_CATEGORY)
+                free(TAKE(r->category));
         return 0;
 }
 
@@ -323,5 +346,17 @@ int summary_apply(struct summary *s, const struct filter *filter) {
         }
         qsort_r(s->rows, s->n_rows, sizeof(struct row), compare_rows, &sort);
         cut_rows(s, filter_limit(f));
+        return 0;
+}
+
+int summary_take_record(struct summary *s, struct allocinfo *record, const struct filter *filter) {
+        static const struct filter everything;
+        int r = copy_filter(filter ?: &everything, &s->filter);
+
+        if (r < 0)
+                return r;
+        s->total_sites = record->total_sites;
+        s->accurate = record->total.accurate && record->counting != COUNTING_OFF;
+        s->record = record;
         return 0;
 }

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "allocinfo.h"
 #include "filter.h"
 #include "gfp.h"
 #include "label.h"
@@ -28,12 +29,15 @@ struct row_part {
 };
 
 struct row {
-        char *key;      /* "function+0xOFF[module]", or the group's name when grouped */
+        char *key;  /* "file:line:function[module]" of an alloc tag, "function+0xOFF[module]", or the group's name when grouped
+                     */
+        char *file; /* NULL: not an alloc tag's, or grouped away */
         char *function; /* NULL when grouped away */
         char *module;   /* "" for the kernel itself, NULL when grouped away */
-        bool has_offset;
-        uint32_t offset;
-        enum site_type type; /* meaningless (_TYPE_MAX) when grouped over types */
+        char *category; /* as category_of() has it, NULL when grouped away */
+        bool has_offset, has_line;
+        uint32_t offset, line; /* 0 where there is none */
+        enum site_type type;   /* meaningless (_TYPE_MAX) when grouped over types */
         bool charged;
         bool live_known; /* false: live is null, because all of it is blind */
         bool accurate;
@@ -93,6 +97,12 @@ struct summary {
         bool growth_known;
         struct summary_counter by_counter[_MEMCG_MAX]; /* of the moment of `now` */
 
+        /*
+         * Of the host where the kernel keeps its own record: the rows are its, and there are none here. What it does not tell
+         * is not known: types, charges, all that was ever allocated and freed. Owned; NULL: the rows are the tracker's.
+         */
+        struct allocinfo *record;
+
         struct filter filter; /* as applied */
         size_t total_sites;   /* rows before filter and limit */
         struct row *rows;
@@ -107,6 +117,9 @@ DEFINE_CLEANUP(struct summary, summary_free)
  * scaled and need not stay. -ENOMEM: free the summary.
  */
 int summary_take(struct summary *s, const struct measures *m, const struct gfp_bits *bits);
+
+/* The same for the kernel's own record, which was read with this filter: takes it over, on success only. -ENOMEM. */
+int summary_take_record(struct summary *s, struct allocinfo *record, const struct filter *filter);
 
 void row_done(struct row *r);
 

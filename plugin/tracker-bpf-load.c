@@ -40,6 +40,7 @@ static const struct hook {
         HOOK(kmem_cache_free_irq, kmem_cache_free, ON_FREE_IN_INTERRUPT),
         HOOK(mm_page_free_irq, mm_page_free, ON_FREE_IN_INTERRUPT),
         HOOK(percpu_free_percpu_irq, percpu_free_percpu, ON_FREE_IN_INTERRUPT),
+        HOOK(module_load, module_load, ON_MODULE),
 #undef HOOK
 };
 
@@ -141,13 +142,20 @@ static u32 tracepoint_argument_size(const struct btf *btf, const char *tracepoin
         return type ? type->size : 0;
 }
 
-static bool has_member(const struct btf *btf, const char *structure, const char *member) {
-        const struct btf_type *type = btf_named(btf, structure, BTF_KIND_STRUCT);
+/* In parts without a name too, as structures with a random layout have them. */
+static bool type_has_member(const struct btf *btf, const struct btf_type *type, const char *member) {
+        for (unsigned i = 0; type && btf_is_composite(type) && i < btf_vlen(type); i++) {
+                const struct btf_member *m = &btf_members(type)[i];
+                const char *name = btf__name_by_offset(btf, m->name_off);
 
-        for (unsigned i = 0; type && i < btf_vlen(type); i++)
-                if (streq(btf__name_by_offset(btf, btf_members(type)[i].name_off), member))
+                if (streq(name, member) || (!*name && type_has_member(btf, btf_skip(btf, m->type), member)))
                         return true;
+        }
         return false;
+}
+
+static bool has_member(const struct btf *btf, const char *structure, const char *member) {
+        return type_has_member(btf, btf_named(btf, structure, BTF_KIND_STRUCT), member);
 }
 
 /* MAX_NUMNODES: a slab cache has a pointer for each node. */
@@ -206,12 +214,17 @@ static void set_constants(struct tracker_bpf *t, const struct btf *btf) {
         ro->has_rdonly_cast = btf_named(btf, "bpf_rdonly_cast", BTF_KIND_FUNC);
         /* bare pointers before 6.10; with alloc tags (and always from 7.3) a second word may follow, in some caches only */
         ro->owner_stride = owner ? owner->size : sizeof(u64);
-        if (t->options.mutation && streq(t->options.mutation, "shift-stride"))
+        if (is_mutated(t, "shift-stride"))
                 ro->owner_stride += sizeof(u64);
+        ro->bare = is_mutated(t, "bare");
         /* the node's number takes the highest bits of page->flags: with vmemmap there is no section before it */
         ro->node_shift = 64 - (u32)__builtin_ctz(max_nodes(btf));
         /* CONFIG_VMAP_STACK; without it the pages of a kernel stack are accounted like any others */
         t->has_stack_areas = has_member(btf, "task_struct", "stack_vm_area");
+        t->has_modules = btf_named(btf, "btf_trace_module_load", BTF_KIND_TYPEDEF);
+        ro->stacks_by_task = t->has_stack_areas && !t->options.count_only;
+        /* the field and not the type, which is in BTF without the feature too */
+        ro->has_tags = !t->options.no_tags && has_member(btf, "task_struct", "alloc_tag");
         t->has_states = tracepoint_argument_size(btf, "mod_memcg_state", 2);
         ro->state_is_int = tracepoint_argument_size(btf, "mod_memcg_state", 2) == sizeof(int);
 }
@@ -344,24 +357,30 @@ static void open_holes(struct tracker_bpf *t, const struct btf *btf) {
 static void size_tables(struct tracker_bpf *t) {
         struct memcgprof_bpf__rodata *ro = t->skel->rodata;
         const struct tracker_options *o = &t->options;
-        const struct tables *tables = &t->tables;
+        struct tables *tables = &t->tables;
 
+        tables->n_tags = ro->has_tags ? o->tags : 1;
         ro->set_mask = (u32)tables->n_sets - 1;
         ro->site_mask = tables->n_sites - 1;
         ro->stack_mask = tables->n_stacks - 1;
+        ro->tag_mask = tables->n_tags - 1;
         ro->group_max = tables->n_groups;
         ro->count_only = o->count_only;
         bpf_map__set_max_entries(t->skel->maps.objects, (u32)tables->n_sets);
         bpf_map__set_max_entries(t->skel->maps.spill, o->spill);
         bpf_map__set_max_entries(t->skel->maps.sites, tables->n_sites);
         bpf_map__set_max_entries(t->skel->maps.stacks, tables->n_stacks);
+        bpf_map__set_max_entries(t->skel->maps.alloc_tags, tables->n_tags);
         bpf_map__set_max_entries(t->skel->maps.counts, tables->n_sites * tables->n_cpus);
         bpf_map__set_max_entries(t->skel->maps.rare, tables->n_slots);
         bpf_map__set_max_entries(t->skel->maps.groups, tables->n_groups);
         bpf_map__set_max_entries(t->skel->maps.group_counts, tables->n_groups * tables->n_cpus);
+        bpf_map__set_max_entries(t->skel->maps.group_losses, tables->n_groups);
 }
 
 static bool is_wanted(const struct tracker_bpf *t, const struct hook *hook) {
+        if (hook->kind == ON_MODULE)
+                return t->skel->rodata->has_tags && t->has_modules;
         if (t->options.count_only && hook->kind > ON_ALLOCATION)
                 return false;
         return (hook->kind != ON_STATE || t->has_states) && (hook->kind != ON_TASK || t->has_stack_areas) &&
@@ -453,10 +472,12 @@ static int map_tables(struct tracker_bpf *t, char **reterr) {
                 {t->skel->maps.objects, &tables->objects},
                 {t->skel->maps.sites, &tables->sites},
                 {t->skel->maps.stacks, &tables->stacks},
+                {t->skel->maps.alloc_tags, &tables->alloc_tags},
                 {t->skel->maps.counts, &tables->counts},
                 {t->skel->maps.rare, &tables->rare},
                 {t->skel->maps.groups, &tables->groups},
                 {t->skel->maps.group_counts, &tables->group_counts},
+                {t->skel->maps.group_losses, &tables->group_losses},
         };
 
         for (size_t i = 0; i < ELEMENTS(maps); i++) {
@@ -481,8 +502,8 @@ int tracker_bpf_load(struct tracker_bpf *t, char **reterr) {
 
 void tracker_bpf_unload(struct tracker_bpf *t) {
         struct tables *tables = &t->tables;
-        struct table *all[] = {&tables->objects, &tables->sites, &tables->stacks, &tables->counts, &tables->rare,
-                &tables->groups, &tables->group_counts};
+        struct table *all[] = {&tables->objects, &tables->sites, &tables->stacks, &tables->alloc_tags, &tables->counts,
+                &tables->rare, &tables->groups, &tables->group_counts, &tables->group_losses};
 
         tracker_bpf_detach(t);
         for (size_t i = 0; i < ELEMENTS(all); i++)
@@ -501,7 +522,9 @@ void tracker_bpf_detach(struct tracker_bpf *t) {
 }
 
 static bool left_out(const struct tracker_bpf *t, const struct hook *hook) {
-        return t->options.mutation && streq(t->options.mutation, "no-cache-free") && streq(hook->tracepoint, "kmem_cache_free");
+        if (is_mutated(t, "no-cache-free"))
+                return streq(hook->tracepoint, "kmem_cache_free");
+        return is_mutated(t, "no-second-programs") && hook->kind == ON_FREE_IN_INTERRUPT;
 }
 
 static int attach_program(struct tracker_bpf *t, const struct bpf_program *program) {
@@ -539,6 +562,7 @@ int tracker_bpf_attach(struct tracker_bpf *t, char **reterr) {
                         return libbpf_fail(reterr, r, bpf_program__name(program));
                 }
         }
+        t->skel->bss->modules_loaded++; /* for those that were loaded while nobody looked */
         return 0;
 }
 

@@ -15,6 +15,7 @@
 
 #define SPILL_DEFAULT (1u << 15)
 #define STACKS_DEFAULT (1u << 14)
+#define TAGS_DEFAULT (1u << 13)
 #define PAGE_SAMPLE_DEFAULT (16u << 10)
 #define USER_SAMPLE_DEFAULT (512u << 10)
 #define PAGES_FIRST 32 /* kernel pages that are all sampled on each CPU, so that a small group has names too */
@@ -59,6 +60,7 @@ static void complete_options(struct tracker_bpf *t, const struct tracker_options
         o->objects = caps.objects;
         o->spill = o->spill ?: SPILL_DEFAULT;
         o->stacks = power_of_two(o->stacks ?: STACKS_DEFAULT);
+        o->tags = power_of_two(o->tags ?: TAGS_DEFAULT);
         o->user_sample = o->user_sample ?: USER_SAMPLE_DEFAULT;
         t->tables.n_cpus = cpus;
         t->tables.n_sites = caps.sites;
@@ -134,7 +136,7 @@ static void set_root(struct tracker_bpf *t, u32 css_id, u64 entry) {
 
 /* For a test that must fail: the first two groups take each other's place. */
 static unsigned swapped(const struct tracker_bpf *t, unsigned group) {
-        bool swap = t->options.mutation && streq(t->options.mutation, "swap-groups");
+        bool swap = is_mutated(t, "swap-groups");
 
         return swap && (group == 1 || group == 2) ? 3 - group : group;
 }
@@ -170,14 +172,11 @@ static void disarm(struct tracker_bpf *t, unsigned group) {
 static void read_losses(const struct tracker_bpf *t, int64_t ret[static _LOSS_MAX]) {
         static const enum loss names[_MP_LOSSES] = {
                 [MP_LOSS_LIMBO_FULL] = LOSS_IRQ_UNSEEN,
-                [MP_LOSS_SITES_FULL] = LOSS_SITES_FULL,
-                [MP_LOSS_STACKS_FULL] = LOSS_STACKS_FULL,
-                [MP_LOSS_STACK_ERRORS] = LOSS_STACK_ERRORS,
-                [MP_LOSS_STACK_MIXED] = LOSS_STACK_MIXED,
                 [MP_LOSS_GROUP_LOOKUPS] = LOSS_GROUP_LOOKUPS,
                 [MP_LOSS_UNSIZED_FREES] = LOSS_UNSIZED_FREES,
                 [MP_LOSS_CHARGES] = LOSS_CHARGES,
                 [MP_LOSS_BULK_PAGES] = LOSS_BULK_PAGES,
+                [MP_LOSS_TAGS_FULL] = LOSS_TAGS_FULL,
         };
         const volatile u64 *losses = (const volatile u64 *)t->skel->bss->losses;
 
@@ -210,6 +209,7 @@ static void name_abilities(struct tracker_bpf *t) {
                 [ABILITY_STATES] = "memcg_state_tracepoints",
                 [ABILITY_REMOVAL] = "counters_at_removal",
                 [ABILITY_NODES] = "nodes",
+                [ABILITY_TAGS] = "tag_sites",
         };
 
         for (size_t i = 0; i < _ABILITIES; i++)
@@ -232,6 +232,22 @@ static void init_abilities(struct tracker_bpf *t) {
         tracker_bpf_set_ability(t, ABILITY_NODES, t->skel->rodata->node_shift < 64, "%s",
                 t->skel->rodata->node_shift < 64 ? "the node of a page is read off its flags"
                                                  : "the kernel is built for one node only");
+}
+
+/* Seen and not asked for: allocations of our own were watched at loading, and what groups allocated since. */
+static void look_for_tags(struct tracker_bpf *t) {
+        u64 seen = t->skel->bss->tags_made;
+
+        if (t->options.no_tags)
+                tracker_bpf_set_ability(t, ABILITY_TAGS, false, "alloc tags are not wanted");
+        else if (!t->skel->rodata->has_tags)
+                tracker_bpf_set_ability(t, ABILITY_TAGS, false, "the kernel has no alloc tags");
+        else if (!seen)
+                tracker_bpf_set_ability(t, ABILITY_TAGS, false,
+                        "allocations come without their tags, because vm.mem_profiling is off: they are named by their calls");
+        else
+                tracker_bpf_set_ability(
+                        t, ABILITY_TAGS, true, "file and line of each allocation; tags seen: %llu", (unsigned long long)seen);
 }
 
 /* The programs decide (verify_charge()); here it becomes a sentence. */
@@ -259,8 +275,42 @@ static bool trust_owners(struct tracker_bpf *t) {
 
 static const struct tracker_ability *tracker_bpf_abilities(struct tracker *base, size_t *ret_n) {
         (void)trust_owners(of(base));
+        look_for_tags(of(base));
         *ret_n = _ABILITIES;
         return of(base)->abilities;
+}
+
+/* ---- the spill: a hash, read bucket by bucket, so that whatever comes and goes meanwhile a walk ends -----------------------
+ */
+
+struct spill_walk {
+        bool begun, over;
+        u32 bucket;
+        u32 n; /* objects of this batch */
+        u64 keys[MP_SPILL_BATCH], values[MP_SPILL_BATCH];
+};
+
+/* The next batch, which may be empty. Returns false when there is none any more. */
+static bool spill_next(const struct tracker_bpf *t, struct spill_walk *w) {
+        int r;
+
+        if (w->over)
+                return false;
+        w->n = MP_SPILL_BATCH;
+        r = bpf_map_lookup_batch(
+                bpf_map__fd(t->skel->maps.spill), w->begun ? &w->bucket : NULL, &w->bucket, w->keys, w->values, &w->n, NULL);
+        w->begun = true;
+        w->over = r < 0; /* -ENOENT after the last bucket; no bucket has more objects than a batch */
+        if (r < 0 && r != -ENOENT)
+                w->n = 0;
+        return w->n > 0 || !w->over;
+}
+
+/* A batch is older than what is done with it: what was freed meanwhile, and came again for somebody else, is not touched. */
+static bool is_spilled_still(int fd, u64 key, u64 value) {
+        u64 now;
+
+        return bpf_map_lookup_elem(fd, &key, &now) >= 0 && now == value;
 }
 
 /* ---- cleaning -------------------------------------------------------------------------------------------------------------
@@ -268,15 +318,13 @@ static const struct tracker_ability *tracker_bpf_abilities(struct tracker *base,
 
 static void wipe_spill(struct tracker_bpf *t, const bool *dirty) {
         int fd = bpf_map__fd(t->skel->maps.spill);
-        u64 key, next, value;
-        bool more;
+        struct spill_walk w = {};
 
-        for (more = bpf_map_get_next_key(fd, NULL, &key) >= 0; more; key = next) {
-                more = bpf_map_get_next_key(fd, &key, &next) >= 0;
-                if (bpf_map_lookup_elem(fd, &key, &value) >= 0 &&
-                        dirty[tables_group_of_slot(&t->tables, mp_value_slot(value))] && bpf_map_delete_elem(fd, &key) >= 0)
-                        __atomic_sub_fetch(&t->skel->bss->spilled, 1, __ATOMIC_SEQ_CST);
-        }
+        while (spill_next(t, &w))
+                for (u32 i = 0; i < w.n; i++)
+                        if (dirty[tables_group_of_slot(&t->tables, mp_value_slot(w.values[i]))] &&
+                                is_spilled_still(fd, w.keys[i], w.values[i]) && bpf_map_delete_elem(fd, &w.keys[i]) >= 0)
+                                __atomic_sub_fetch(&t->skel->bss->spilled, 1, __ATOMIC_SEQ_CST);
 }
 
 static void tracker_bpf_clean(struct tracker *base) {
@@ -296,10 +344,12 @@ static void tracker_bpf_clean(struct tracker *base) {
         for (unsigned group = 1; group < t->tables.n_groups; group++)
                 if (dirty[group])
                         t->groups[group].state = GROUP_FREE;
-        if (t->n_active == 0)
-                memset(t->tables.stacks.data, 0, t->tables.stacks.bytes);
-        else
+        if (t->n_active > 0) {
                 tables_retire_stacks(&t->tables, grace_period);
+                return;
+        }
+        memset(t->tables.stacks.data, 0, t->tables.stacks.bytes);
+        memset(t->tables.alloc_tags.data, 0, t->tables.alloc_tags.bytes);
 }
 
 /* ---- groups ---------------------------------------------------------------------------------------------------------------
@@ -434,17 +484,15 @@ static void tracker_bpf_end(struct tracker *base, unsigned group) {
 
 static void fold_spill(struct tracker_bpf *t, const u32 *map, unsigned from) {
         int fd = bpf_map__fd(t->skel->maps.spill);
-        u64 key, next, value, moved;
-        bool more;
+        struct spill_walk w = {};
 
-        for (more = bpf_map_get_next_key(fd, NULL, &key) >= 0; more; key = next) {
-                more = bpf_map_get_next_key(fd, &key, &next) >= 0;
-                if (bpf_map_lookup_elem(fd, &key, &value) < 0)
-                        continue;
-                moved = tables_fold_value(&t->tables, map, from, value);
-                if (moved != value)
-                        (void)bpf_map_update_elem(fd, &key, &moved, BPF_EXIST);
-        }
+        while (spill_next(t, &w))
+                for (u32 i = 0; i < w.n; i++) {
+                        u64 moved = tables_fold_value(&t->tables, map, from, w.values[i]);
+
+                        if (moved != w.values[i] && is_spilled_still(fd, w.keys[i], w.values[i]))
+                                (void)bpf_map_update_elem(fd, &w.keys[i], &moved, BPF_EXIST);
+                }
 }
 
 /* States have one writing program each, so that a group's cannot be added to another's in the table: they are kept here. */
@@ -456,6 +504,7 @@ static int carry_states(struct tracker_bpf *t, unsigned from, unsigned to) {
                 return r;
         for (size_t i = 0; i < _MEMCG_MAX; i++)
                 t->groups[to].carried[i] += sample.states.value[i] + t->groups[from].carried[i];
+        memset(t->groups[from].carried, 0, sizeof(t->groups[from].carried));
         if (t->groups[from].state_misses < t->groups[to].state_misses)
                 t->groups[to].state_misses = t->groups[from].state_misses; /* what either missed, their sum lacks */
         return 0;
@@ -625,26 +674,23 @@ static int run_sweep(struct tracker_bpf *t, struct mp_sweep *work) {
         return bpf_prog_test_run_opts(bpf_program__fd(t->skel->progs.sweep), &options);
 }
 
-/* The spill is a hash, which a program cannot walk on 6.1: one run an object, for the few that are there. */
+/* One run a batch. */
 static int sweep_spill(struct tracker_bpf *t, struct tracker_sweep *total) {
-        int fd = bpf_map__fd(t->skel->maps.spill), r;
-        u64 key, next, value;
-        bool more;
+        struct spill_walk w = {};
+        int r = 0;
 
-        for (more = bpf_map_get_next_key(fd, NULL, &key) >= 0; more; key = next) {
-                struct mp_sweep work = {.spill_key = key};
+        while (r >= 0 && spill_next(t, &w)) {
+                struct mp_sweep work = {.n_spilled = w.n};
 
-                more = bpf_map_get_next_key(fd, &key, &next) >= 0;
-                if (bpf_map_lookup_elem(fd, &key, &value) < 0)
-                        continue;
-                work.spill_value = value;
+                for (u32 i = 0; i < w.n; i++) {
+                        t->skel->bss->spill_batch[i].key = w.keys[i];
+                        t->skel->bss->spill_batch[i].value = w.values[i];
+                }
                 r = run_sweep(t, &work);
-                if (r < 0)
-                        return r;
-                total->checked++;
+                total->checked += (int64_t)work.checked;
                 total->dropped += (int64_t)work.dropped;
         }
-        return 0;
+        return r;
 }
 
 static int tracker_bpf_sweep(struct tracker *base, struct tracker_sweep *ret) {
@@ -674,9 +720,12 @@ static int tracker_bpf_sweep(struct tracker *base, struct tracker_sweep *ret) {
  */
 
 static uint64_t tracker_bpf_footprint(struct tracker *base) {
+        struct tracker_bpf *t = of(base);
+        struct tracker_options options = t->options;
         struct tracker_memory memory;
 
-        tracker_memory(&of(base)->options, of(base)->tables.n_cpus, &memory);
+        options.no_tags = !t->skel->rodata->has_tags;
+        tracker_memory(&options, t->tables.n_cpus, &memory);
         return memory.total;
 }
 

@@ -32,7 +32,16 @@ struct shared {
 
 #define HOLES_MAX 8 /* functions that are followed because no tracepoint tells of them */
 
-enum { ABILITY_OBJECT_CHECK, ABILITY_LATE_CHARGES, ABILITY_HOLES, ABILITY_STATES, ABILITY_REMOVAL, ABILITY_NODES, _ABILITIES };
+enum {
+        ABILITY_OBJECT_CHECK,
+        ABILITY_LATE_CHARGES,
+        ABILITY_HOLES,
+        ABILITY_STATES,
+        ABILITY_REMOVAL,
+        ABILITY_NODES,
+        ABILITY_TAGS,
+        _ABILITIES
+};
 
 struct tracker_bpf {
         struct tracker base;
@@ -44,7 +53,7 @@ struct tracker_bpf {
         struct bpf_link *links[48];
         const char *sections[48]; /* of the programs that are attached; filled by tracker_bpf_hooks() */
         size_t n_links;
-        bool has_states, has_stack_areas, has_holes, has_cpu_offsets;
+        bool has_states, has_stack_areas, has_holes, has_cpu_offsets, has_modules;
         char hole_sections[HOLES_MAX][64];
         int64_t swept_at_us;
         struct shared shared;
@@ -62,6 +71,7 @@ enum hook_kind {
         ON_STATE,
         ON_FREE,
         ON_FREE_IN_INTERRUPT,
+        ON_MODULE,
         ON_HOLE
 };
 
@@ -70,6 +80,10 @@ uint64_t tracker_bpf_misses(const struct tracker_bpf *t, enum hook_kind kind);
 
 /* Says what the tracker can do; `available` with a clause, which is always there. */
 void _printf_(4, 5) tracker_bpf_set_ability(struct tracker_bpf *t, size_t i, bool available, const char *fmt, ...);
+
+static inline bool is_mutated(const struct tracker_bpf *t, const char *mutation) {
+        return t->options.mutation && streq(t->options.mutation, mutation);
+}
 
 int libbpf_fail(char **reterr, int error, const char *what);
 void libbpf_forget_complaint(void);

@@ -199,6 +199,19 @@ static void set_source(const struct tables *t, unsigned group, u32 source, bool 
                 row->function = "alloc_thread_stack_node";
 }
 
+/* Pages with a tag are counted one by one, but for user pages. */
+static void set_alloc_tag(const struct tables *t, u32 source, u64 id, struct tracker_row *row) {
+        const struct mp_alloc_tag *tag = (struct mp_alloc_tag *)t->alloc_tags.data + (id - 1);
+
+        row->estimated = source == MP_USER;
+        if (id == 0 || id > t->n_tags)
+                return;
+        row->file = tag->text.file;
+        row->line = tag->text.line;
+        row->function = tag->text.function;
+        row->module = tag->text.module;
+}
+
 static void set_frames(const struct tables *t, u32 source, u64 id, struct tracker_row *row) {
         const struct mp_stack *stack = (struct mp_stack *)t->stacks.data + (id - 1);
 
@@ -215,19 +228,27 @@ static void set_frames(const struct tables *t, u32 source, u64 id, struct tracke
         memcpy(row->frames, stack->frames, sizeof(stack->frames));
 }
 
-/* A slot being read: its source, and the row that it becomes. */
+/* A slot being read. */
 struct reading {
         u32 slot, source;
+        bool in_totals;  /* sampled pages, counted one by one in the totals: of them a row tells nothing */
+        bool is_counted; /* charged pages that are not in the totals of the tables */
 };
 
-/* Sampled pages are counted one by one in the totals: of them a row tells nothing. */
-static bool is_in_page_totals(u32 source, const struct tracker_row *row) {
-        return source == MP_PAGES && row->charged;
+static void set_missed(const struct tables *t, const struct reading *reading, struct tracker_row *row) {
+        if (!reading->in_totals)
+                row->missed_calls = missed_of(rare_at(t, reading->slot));
 }
 
-static void set_missed(const struct tables *t, const struct reading *reading, struct tracker_row *row) {
-        if (!is_in_page_totals(reading->source, row))
-                row->missed_calls = missed_of(rare_at(t, reading->slot));
+static struct reading reading_of(u32 slot, u64 tag) {
+        u32 source = mp_tag_source(tag);
+
+        return (struct reading){
+                .slot = slot,
+                .source = source,
+                .in_totals = mp_tag_in_page_totals(tag),
+                .is_counted = source == MP_STACKS || (source == MP_PAGES && mp_tag_charged(tag) && mp_tag_has_alloc_tag(tag)),
+        };
 }
 
 static bool start_site(const struct tables *t, unsigned group, u32 slot, struct reading *ret, struct tracker_row *row) {
@@ -237,9 +258,12 @@ static bool start_site(const struct tables *t, unsigned group, u32 slot, struct 
         if (!tag || tag == MP_BUSY || mp_tag_group(tag) != group || mp_tag_source(tag) >= _MP_SOURCES)
                 return false;
         *row = (struct tracker_row){};
-        *ret = (struct reading){.slot = slot, .source = mp_tag_source(tag)};
+        *ret = reading_of(slot, tag);
         set_source(t, group, ret->source, mp_tag_charged(tag), row);
-        set_frames(t, ret->source, site->id, row);
+        if (mp_tag_has_alloc_tag(tag))
+                set_alloc_tag(t, ret->source, site->id, row);
+        else
+                set_frames(t, ret->source, site->id, row);
         row->node = (int)mp_tag_node1(tag) - 1;
         row->gfp_flags = (u32)READ(site->gfp);
         set_missed(t, ret, row);
@@ -255,7 +279,7 @@ static bool start_catch_all(
         if (source >= _MP_SOURCES || place == mp_catch_all(0, MP_PAGES, 1))
                 return false;
         *row = (struct tracker_row){};
-        *ret = (struct reading){.slot = slot, .source = source};
+        *ret = reading_of(slot, mp_tag(group, source, place & 1, 0));
         set_source(t, group, source, place & 1, row);
         row->function = NULL;
         set_missed(t, ret, row);
@@ -294,7 +318,7 @@ static void read_own_losses(const struct tables *t, unsigned group, const struct
         for (size_t i = 0; i < n_readings; i++) {
                 const struct tracker_row *row = &sample->rows[i];
 
-                if (is_in_page_totals(readings[i].source, row))
+                if (readings[i].in_totals)
                         pages -= (int64_t)READ(rare_at(t, readings[i].slot)->swept_calls);
                 else
                         add_own_losses(sample, row->counts.untracked_calls, row->missed_calls);
@@ -326,12 +350,26 @@ static int read_rows(const struct tables *t, unsigned group, struct tracker_samp
         for (size_t i = 0; i < n; i++) {
                 struct tracker_row *row = &sample->rows[i];
 
-                if (readings[i].source == MP_STACKS)
+                if (readings[i].is_counted)
                         tracker_counts_add(&sample->pages, &row->counts, 1);
                 if (row->counts.allocated_calls || row->counts.allocated_bytes)
                         sample->rows[sample->n_rows++] = *row;
         }
         return 0;
+}
+
+/* What found no room for its name. */
+static void read_group_losses(const struct tables *t, unsigned group, struct tracker_sample *sample) {
+        static const enum loss names[_MP_GROUP_LOSSES] = {
+                [MP_LOSS_SITES_FULL] = LOSS_SITES_FULL,
+                [MP_LOSS_STACKS_FULL] = LOSS_STACKS_FULL,
+                [MP_LOSS_STACK_ERRORS] = LOSS_STACK_ERRORS,
+                [MP_LOSS_STACK_MIXED] = LOSS_STACK_MIXED,
+        };
+        const struct mp_group_losses *l = (struct mp_group_losses *)t->group_losses.data + group;
+
+        for (size_t i = 0; i < _MP_GROUP_LOSSES; i++)
+                sample->lost[names[i]] += (int64_t)READ(l->lost[i]);
 }
 
 static void read_group_counts(const struct tables *t, unsigned group, struct tracker_sample *sample) {
@@ -364,6 +402,7 @@ int tables_read(const struct tables *t, unsigned group, struct tracker_sample *r
         if (r < 0)
                 return r;
         read_group_counts(t, group, &sample);
+        read_group_losses(t, group, &sample);
         *ret = sample;
         sample = (struct tracker_sample){};
         return 0;

@@ -21,8 +21,8 @@ struct table {
 };
 
 struct tables {
-        struct table objects, sites, stacks, counts, rare, group_counts, groups;
-        unsigned n_cpus, n_sites, n_slots, n_stacks, n_groups;
+        struct table objects, sites, stacks, alloc_tags, counts, rare, group_counts, group_losses, groups;
+        unsigned n_cpus, n_sites, n_slots, n_stacks, n_tags, n_groups;
         size_t n_sets;
         bool count_only;
         u64 *sites_made; /* rises when a program makes a site */
@@ -43,7 +43,8 @@ int tables_list(struct tables *t);
 /* How many slots of the site table are in use, after tables_list(). */
 u32 tables_used(const struct tables *t);
 
-/* Rows and counts of a group, after tables_list(); states, losses and times are left to the caller. -ENOMEM. */
+/* Rows, counts and own losses of a group, after tables_list(); what the engine lost and times are left to the caller. -ENOMEM.
+ */
 int tables_read(const struct tables *t, unsigned group, struct tracker_sample *ret);
 
 /* The group that a slot belongs to; MP_LIMBO for a slot that is not in use. */

@@ -18,6 +18,16 @@ static struct mp_group_counts *group_counts_at(const struct tables *t, unsigned 
         return (struct mp_group_counts *)t->group_counts.data + (size_t)cpu * t->n_groups + group;
 }
 
+static struct mp_group_losses *group_losses_at(const struct tables *t, unsigned group) {
+        return (struct mp_group_losses *)t->group_losses.data + group;
+}
+
+static void wipe_group(struct tables *t, unsigned group) {
+        for (unsigned cpu = 0; cpu < t->n_cpus; cpu++)
+                memset(group_counts_at(t, cpu, group), 0, sizeof(struct mp_group_counts));
+        memset(group_losses_at(t, group), 0, sizeof(struct mp_group_losses));
+}
+
 /* ---- wiping ---------------------------------------------------------------------------------------------------------------
  */
 
@@ -71,8 +81,8 @@ void tables_wipe(struct tables *t, const bool *dirty, void (*grace)(void)) {
         grace(); /* whoever has just taken an object out books its free before its slot is somebody else's */
         wipe_slots(t, dirty);
         for (unsigned group = 0; group < t->n_groups; group++)
-                for (unsigned cpu = 0; cpu < t->n_cpus && dirty[group]; cpu++)
-                        memset(group_counts_at(t, cpu, group), 0, sizeof(struct mp_group_counts));
+                if (dirty[group])
+                        wipe_group(t, group);
 }
 
 /* ---- stacks ---------------------------------------------------------------------------------------------------------------
@@ -90,8 +100,8 @@ static bool *named_stacks(const struct tables *t) {
                 u64 tag = __atomic_load_n(&site_at(t, slot)->tag, __ATOMIC_ACQUIRE), id = site_at(t, slot)->id;
                 u32 source = mp_tag_source(tag);
 
-                if (tag && tag != MP_BUSY && (source == MP_PAGES || source == MP_USER || source == MP_BULK) && id &&
-                        id <= t->n_stacks)
+                if (tag && tag != MP_BUSY && !mp_tag_has_alloc_tag(tag) &&
+                        (source == MP_PAGES || source == MP_USER || source == MP_BULK) && id && id <= t->n_stacks)
                         named[id - 1] = true;
         }
         return named;
@@ -270,6 +280,11 @@ static void fold_group_counts(struct tables *t, unsigned from, unsigned to) {
         fold_rare(rare_at(t, t->n_sites + (u32)mp_catch_all(to, MP_PAGES, 1)), &pages);
 }
 
+static void fold_group_losses(struct tables *t, unsigned from, unsigned to) {
+        for (size_t i = 0; i < _MP_GROUP_LOSSES; i++)
+                ADD(group_losses_at(t, to)->lost[i], group_losses_at(t, from)->lost[i]);
+}
+
 void tables_fold_counts(struct tables *t, const u32 *map, unsigned from, unsigned to) {
         for (u32 slot = 0; slot < t->n_slots; slot++) {
                 struct mp_rare sum = {};
@@ -283,7 +298,7 @@ void tables_fold_counts(struct tables *t, const u32 *map, unsigned from, unsigne
                 wipe_slot(t, slot);
         }
         fold_group_counts(t, from, to);
-        for (unsigned cpu = 0; cpu < t->n_cpus; cpu++)
-                memset(group_counts_at(t, cpu, from), 0, sizeof(struct mp_group_counts));
+        fold_group_losses(t, from, to);
+        wipe_group(t, from);
         t->listed_at = 0;
 }

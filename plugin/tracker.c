@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What every tracker shares: the names of losses and types, which documents and tables print. */
+/* What every tracker shares: losses and types with their names, which documents and tables print. */
 #include "tracker-tables.h"
 
-static const char *const loss_names[_LOSS_MAX] = {
-        [LOSS_RECURSION] = "recursion_misses",
-        [LOSS_IRQ_UNSEEN] = "irq_unseen",
-        [LOSS_OBJECTS_FULL] = "object_table_full",
-        [LOSS_SITES_FULL] = "site_table_full",
-        [LOSS_STACKS_FULL] = "stack_table_full",
-        [LOSS_STACK_ERRORS] = "stack_errors",
-        [LOSS_STACK_MIXED] = "stack_collisions",
-        [LOSS_GROUP_LOOKUPS] = "group_lookups",
-        [LOSS_MISSED_FREES] = "missed_frees",
-        [LOSS_UNSIZED_FREES] = "unsized_frees",
-        [LOSS_CHARGES] = "charge_mismatches",
-        [LOSS_BULK_PAGES] = "bulk_pages",
+static const struct {
+        const char *name;
+        bool own; /* told by group; else by the engine */
+} losses[_LOSS_MAX] = {
+        [LOSS_RECURSION] = {"recursion_misses", false},
+        [LOSS_IRQ_UNSEEN] = {"irq_unseen", false},
+        [LOSS_OBJECTS_FULL] = {"object_table_full", true},
+        [LOSS_SITES_FULL] = {"site_table_full", true},
+        [LOSS_STACKS_FULL] = {"stack_table_full", true},
+        [LOSS_STACK_ERRORS] = {"stack_errors", true},
+        [LOSS_STACK_MIXED] = {"stack_collisions", true},
+        [LOSS_GROUP_LOOKUPS] = {"group_lookups", false},
+        [LOSS_MISSED_FREES] = {"missed_frees", true},
+        [LOSS_UNSIZED_FREES] = {"unsized_frees", false},
+        [LOSS_CHARGES] = {"charge_mismatches", false},
+        [LOSS_BULK_PAGES] = {"bulk_pages", false},
+        [LOSS_TAGS_FULL] = {"tag_table_full", false},
 };
 
 static const char *const type_names[_TYPE_MAX] = {
@@ -26,11 +30,11 @@ static const char *const type_names[_TYPE_MAX] = {
 };
 
 const char *loss_name(enum loss l) {
-        return loss_names[l];
+        return losses[l].name;
 }
 
 bool loss_is_own(enum loss l) {
-        return l == LOSS_OBJECTS_FULL || l == LOSS_MISSED_FREES;
+        return losses[l].own;
 }
 
 bool lost_names(const int64_t lost[static _LOSS_MAX]) {
@@ -65,6 +69,7 @@ int64_t tracker_counts_live_calls(const struct tracker_counts *c) {
 
 #define GROUPS_DEFAULT 1024
 #define OBJECTS_DEFAULT (1u << 20)
+#define TAGS_DEFAULT (1u << 13) /* as many as a kernel with all its modules has, about */
 #define SITES_MAX (1u << 17)
 #define SITES_MIN (1u << 10)
 
@@ -96,9 +101,10 @@ void tracker_memory(const struct tracker_options *o, unsigned cpus, struct track
         if (m.objects < MP_WAYS)
                 m.objects = MP_WAYS;
         m.per_site = sizeof(struct mp_site) + sizeof(struct mp_rare) + (uint64_t)cpus * sizeof(struct mp_counts);
-        m.per_group = sizeof(struct mp_group) + MP_CATCH_ALLS * sizeof(struct mp_rare) +
+        m.per_group = sizeof(struct mp_group) + MP_CATCH_ALLS * sizeof(struct mp_rare) + sizeof(struct mp_group_losses) +
                       (uint64_t)cpus * sizeof(struct mp_group_counts);
-        m.total = (m.groups + 1) * m.per_group + m.sites * m.per_site + m.objects / MP_WAYS * sizeof(struct mp_set) +
+        m.total = (o->no_tags ? 0 : power_of_two(o->tags ?: TAGS_DEFAULT) * sizeof(struct mp_alloc_tag)) +
+                  (m.groups + 1) * m.per_group + m.sites * m.per_site + m.objects / MP_WAYS * sizeof(struct mp_set) +
                   stacks * sizeof(struct mp_stack) + spill * 64 /* a hash element with its key, value and links */ +
                   2 * MP_CSS_IDS * sizeof(u64) + MP_CPUS * sizeof(struct mp_cpu);
         *ret = m;

@@ -31,6 +31,7 @@ enum loss {
         LOSS_UNSIZED_FREES, /* frees of earlier objects whose size the kernel does not tell */
         LOSS_CHARGES,       /* charges that were inferred wrongly, of those that were verified */
         LOSS_BULK_PAGES,    /* uncharged pages that were taken in bulk, without an event: at most so many are in no row */
+        LOSS_TAGS_FULL,     /* allocations named as without alloc tags, because the table of tags was full */
         _LOSS_MAX
 };
 
@@ -65,15 +66,23 @@ int64_t tracker_counts_live_calls(const struct tracker_counts *c);
 struct tracker_row {
         enum site_type type;
         bool charged;
-        bool live_known;                     /* false when only allocations are counted */
-        bool estimated;                      /* byte-sampled */
-        int node;                            /* NUMA node of the memory; -1: not asked for, or on no one node */
-        uint32_t gfp_flags;                  /* all bits that this site has asked with; 0: not recorded */
-        const char *function;                /* of a row without an address (kernel stacks); NULL: the frames name it */
-        unsigned n_frames;                   /* 1: only the call site; 0: the catch-all */
+        bool live_known;    /* false when only allocations are counted */
+        bool estimated;     /* byte-sampled */
+        int node;           /* NUMA node of the memory; -1: not asked for, or on no one node */
+        uint32_t gfp_flags; /* all bits that this site has asked with; 0: not recorded */
+        /*
+         * Of a row without an address: an alloc tag (with a file), or kernel stacks (without); NULL: the frames name it. The
+         * strings are the tracker's, and stay until the last group ends. Rows may be of one site by all they say.
+         */
+        const char *function;
+        const char *file;
+        const char *module; /* "": the kernel itself; of tags only */
+        uint32_t line;
+        unsigned n_frames;                   /* 1: only the call site; 0: named by its function, or the catch-all */
         uint64_t frames[TRACKER_FRAMES_MAX]; /* return addresses, innermost first */
         struct tracker_counts counts;
-        int64_t missed_calls; /* of those written off, what a new allocation at the address proved; not told of charged pages */
+        int64_t missed_calls; /* of those written off, what a new allocation at the address proved; of charged pages by tags
+                                 only */
         int64_t error_bytes;  /* one sigma of an estimated row */
 };
 
@@ -103,14 +112,19 @@ void tracker_sample_done(struct tracker_sample *s);
 struct tracker_options {
         bool count_only;      /* no free hooks, no object table: live is unknown everywhere */
         bool raw_tp;          /* attach as raw_tp even where tp_btf would do (tests) */
+        bool no_tags;         /* name sites as on a kernel without alloc tags */
         uint32_t groups;      /* how many at once; 0: default (1024) */
         uint32_t objects;     /* capacity of the object table, rounded up to a power of two; 0: default */
         uint32_t spill;       /* capacity of its spill; 0: default */
         uint32_t sites;       /* capacity of the site table; 0: default */
         uint32_t stacks;      /* capacity of the stack table; 0: default */
+        uint32_t tags;        /* capacity of the table of alloc tags, where the kernel has them; 0: default */
         uint64_t user_sample; /* bytes of user pages per stack sample; 0: default (512 KiB) */
 
-        /* For tests that must fail: "no-cache-free", "swap-groups", "shift-stride". NULL: none. */
+        /*
+         * For tests that must fail: "no-cache-free", "no-second-programs", "swap-groups", "shift-stride". For the bench: "bare",
+         * which leaves out all that an engine could do without at the price of being wrong. NULL: none.
+         */
         const char *mutation;
 };
 

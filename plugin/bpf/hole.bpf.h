@@ -42,7 +42,7 @@ INLINE u32 size_of_slab_object(u64 object) {
 
 struct bulk {
         u64 objects; /* the address of a vector of their addresses */
-        u64 stack, tag;
+        u64 site, tag;
         u32 gfp, bytes, group;
         bool nodes;
 };
@@ -55,7 +55,7 @@ static __noinline int take(u64 object, u32 i, struct bulk *b) {
                 return 0;
         if (b->nodes && page_delta)
                 tag |= (u64)(node_of_page(page_of(object)) + 1) << 16;
-        slot = b->stack ? slot_of(b->stack, tag, b->gfp) & ~MP_DEEP : catch_all(b->group, MP_BULK, mp_tag_charged(tag));
+        slot = b->site ? slot_of(b->site, tag, b->gfp) & ~MP_DEEP : catch_all(b->group, MP_BULK, mp_tag_charged(tag));
         count_rare_allocation(slot, b->bytes, 1);
         if (!count_only)
                 track_apart(object, mp_value(b->bytes, slot, i & MP_GENERATION));
@@ -71,6 +71,7 @@ INLINE bool is_taken(u64 *ctx, struct bulk *b, u64 n, bool account) {
         struct task_struct *task = bpf_get_current_task_btf();
         const struct mp_group *g;
         bool charged;
+        u32 named;
 
         if (!in_task(ctx, task, true)) {
                 count_irq(b->group, b->bytes * n);
@@ -83,7 +84,10 @@ INLINE bool is_taken(u64 *ctx, struct bulk *b, u64 n, bool account) {
         }
         b->bytes += charged ? OBJCG_BYTES : 0;
         b->tag = mp_tag(b->group, MP_BULK, charged, 0);
-        b->stack = stack_id(ctx);
+        named = named_by_tag(task) & ~MP_ELSEWHERE;
+        if (named)
+                b->tag |= MP_ALLOC_TAG;
+        b->site = named ?: stack_id(ctx, b->group);
         g = group_of(b->group);
         b->nodes = g && g->flags & MP_GROUP_NUMA;
         return true;
@@ -184,8 +188,8 @@ INLINE u32 charged_slot(void *ctx, u64 older, u32 group, u32 gfp) {
         u32 slot = mp_value_slot(older);
         struct mp_site *site = bpf_map_lookup_elem(&sites, &slot);
 
-        if (older && site && mp_value_extra(older) & MP_LATE)
-                return slot_of(site->id, mp_tag(group, MP_CACHE, 1, 0), site->gfp) & ~MP_DEEP;
+        if (older && site && (mp_value_extra(older) & MP_LATE || mp_tag_has_alloc_tag(site->tag)))
+                return billed_slot(site, group);
         return slot_of_stack(ctx, mp_tag(group, MP_BULK, 1, 0), gfp);
 }
 

@@ -91,7 +91,18 @@ struct task_struct {
         struct obj_cgroup *objcg; /* since 6.7 (commit 7d0715d0d6b2); NULL in the last moments of a task: see is_billed() */
         void *stack;
         struct vm_struct *stack_vm_area; /* with CONFIG_VMAP_STACK */
+        struct alloc_tag *alloc_tag;     /* since 6.10 (commit 22d407b164ff), with CONFIG_MEM_ALLOC_PROFILING */
         unsigned int flags;
+};
+
+/* In BTF without CONFIG_MEM_ALLOC_PROFILING too. modname is NULL for the kernel itself. */
+struct codetag {
+        unsigned int lineno;
+        const char *modname, *function, *filename;
+};
+
+struct alloc_tag {
+        struct codetag ct;
 };
 
 struct vm_struct {
@@ -192,6 +203,12 @@ const volatile u32 gfp_hardwall; /* __GFP_HARDWALL: set in GFP_USER and its kin,
 const volatile u32 gfp_comp;     /* __GFP_COMP */
 const volatile u32 slab_account; /* SLAB_ACCOUNT */
 const volatile u32 thread_bytes; /* THREAD_SIZE */
+
+/*
+ * task_struct.alloc_tag is there and wanted. Whoever allocates leaves a tag there for as long as it takes, unless the kernel's
+ * profiling is off: since 6.13 it is NULL then (commit 07438779313c).
+ */
+const volatile bool has_tags;
 
 /* What the kernel offers besides; see tracker-bpf.c, kfuncs[]. */
 const volatile bool has_cache_of; /* bpf_get_kmem_cache(), 6.14+ */

@@ -9,11 +9,22 @@
 #include "object.bpf.h"
 #include "owner.bpf.h"
 
-INLINE void to_limbo(u64 site, u64 key, u64 bytes, u32 gfp) {
-        u32 slot = slot_of(site, mp_tag(MP_LIMBO, MP_CACHE, 0, 0), gfp) & ~MP_DEEP;
+/* named: by its alloc tag; 0: by its call. */
+INLINE void to_limbo(u64 site, u32 named, u64 key, u64 bytes, u32 gfp) {
+        u64 tag = mp_tag(MP_LIMBO, MP_CACHE, 0, 0) | (named ? MP_ALLOC_TAG : 0);
+        u32 slot = slot_of(named ?: site, tag, gfp) & ~MP_DEEP;
 
-        if (slot <= site_mask)
+        if (slot > site_mask)
+                lose(MP_LOSS_LIMBO_FULL); /* limbo is nobody's, and so is what it loses */
+        else
                 track(key, mp_value(bytes, slot, MP_LATE));
+}
+
+/* The slot for what is billed to a group after it was made at `site`. */
+INLINE u32 billed_slot(const struct mp_site *site, u32 group) {
+        u64 tag = mp_tag(group, MP_CACHE, 1, 0) | (site->tag & MP_ALLOC_TAG);
+
+        return slot_of(site->id, tag, site->gfp) & ~MP_DEEP;
 }
 
 /* The slot in its owner's group for an object in limbo; MP_BUSY when it is nobody's still. */
@@ -28,7 +39,7 @@ static __noinline u64 late_slot(u64 object, u64 value) {
         if (!owner.memcg || owner.size != mp_value_bytes(value))
                 return MP_BUSY;
         group = group_of_memcg(owner.memcg);
-        return group ? slot_of(site->id, mp_tag(group, MP_CACHE, 1, 0), site->gfp) & ~MP_DEEP : MP_BUSY;
+        return group ? billed_slot(site, group) : MP_BUSY;
 }
 
 /* It goes: if it had become somebody's, its life is counted there now. */
@@ -41,7 +52,10 @@ static __noinline int free_late(u64 object, u64 value) {
         return count_rare_free((u32)slot, bytes, 1);
 }
 
-/* Moves an object that became somebody's out of limbo. Returns 1 when it did. */
+/*
+ * Moves an object that became somebody's out of limbo. Returns 1 when it did. Who frees it meanwhile takes its value out in one
+ * step (untrack()), so that exactly one of the two finds it in limbo.
+ */
 static __noinline int charge_late(struct mp_object *o, u64 key, u64 value) {
         u64 slot = late_slot(key, value), bytes = mp_value_bytes(value) + OBJCG_BYTES, booked;
 
@@ -49,9 +63,13 @@ static __noinline int charge_late(struct mp_object *o, u64 key, u64 value) {
                 return 0;
         booked = mp_value(bytes, slot, 0);
         count_rare_allocation((u32)slot, bytes, 1);
-        if (__sync_val_compare_and_swap(&o->value, value, booked) == value && LOAD(o->key) == key)
-                return 1;
-        /* freed meanwhile, by one who saw it in limbo or booked already */
-        count_rare_free((u32)slot, bytes, 1);
+        if (__sync_val_compare_and_swap(&o->value, value, booked) == value) {
+                if (LIKELY(LOAD(o->key) == key))
+                        return 1;
+                /* gone, and the next one here has the same value: back with it, unless it was freed as booked already */
+                if (__sync_val_compare_and_swap(&o->value, booked, value) != booked)
+                        return 0;
+        }
+        count_rare_allocation((u32)slot, -bytes, -1ULL);
         return 0;
 }

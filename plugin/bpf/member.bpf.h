@@ -16,6 +16,12 @@ u32 epoch;                  /* rises when root_table changes, so that older find
 u32 host_group;             /* the group of the root cgroup, which charges nobody; 0: none */
 u64 losses[_MP_LOSSES];
 
+/*
+ * For the bench: only what no engine that follows single objects can leave out. At an allocation: is the task a member's; at a
+ * free: is the object followed; counted once per site. Written before loading, so that it costs nothing when it is not set.
+ */
+const volatile bool bare;
+
 struct mp_cpu cpus[MP_CPUS] __attribute__((aligned(64)));
 
 /* [group]: how it wants to be counted */
@@ -115,7 +121,8 @@ INLINE bool in_task(void *ctx, struct task_struct *task, bool raw) {
 }
 
 INLINE void mark_served(enum mp_free_hook hook, u64 key) {
-        STORE(this_cpu()->served[hook], key);
+        if (!bare)
+                STORE(this_cpu()->served[hook], key);
 }
 
 INLINE int mark_softirq(u64 running) {

@@ -48,7 +48,7 @@ INLINE void catch_one(void *ctx, u64 value, bool raw) {
 INLINE int freed_in_interrupt(void *ctx, enum mp_free_hook hook, u64 key, bool raw) {
         u64 value;
 
-        if (LIKELY(!only_second(hook, key)))
+        if (bare || LIKELY(!only_second(hook, key)))
                 return 0;
         value = untrack(key);
         catch_one(ctx, value, raw);
@@ -62,7 +62,7 @@ INLINE int freed_in_interrupt(void *ctx, enum mp_free_hook hook, u64 key, bool r
 INLINE int page_freed_in_interrupt(void *ctx, u64 page, u32 order, bool raw) {
         u64 value;
 
-        if (LIKELY(!only_second(MP_FREE_PAGE, PAGE_KEY(page))))
+        if (bare || LIKELY(!only_second(MP_FREE_PAGE, PAGE_KEY(page))))
                 return 0;
         value = untrack_page(page, order);
         catch_one(ctx, value, raw);
@@ -83,23 +83,43 @@ struct allocation {
         bool charged;
 };
 
+INLINE void book_barely(u32 group, const struct allocation *a) {
+        u32 slot = slot_of(a->site, mp_tag(group, a->source, a->charged, 0), a->gfp);
+
+        count_allocation(slot, a->bytes, 1);
+        if (!count_only)
+                track(a->key, mp_value(a->bytes, slot, 0));
+}
+
 INLINE void book_allocation(void *ctx, struct task_struct *task, u32 group, struct allocation *a) {
         bool on_slab = a->source == MP_KMALLOC || a->source == MP_CACHE, charged = a->charged && is_billed(task, group);
-        u64 bytes = a->bytes + (charged && on_slab ? OBJCG_BYTES : 0), before, tag;
+        u64 bytes = a->bytes + (charged && on_slab ? OBJCG_BYTES : 0), id = a->site, before, tag;
         u32 slot;
 
+        if (bare) {
+                book_barely(group, a);
+                return;
+        }
         if (UNLIKELY(!charged && task->flags & PF_KTHREAD)) {
                 count_kthread(group, bytes);
                 return;
         }
         tag = mp_tag(group, a->source, charged, 0);
+        if (has_tags && a->source != MP_STACKS) { /* the stack of a task was allocated before */
+                u32 named = named_by_tag(task) & ~MP_ELSEWHERE;
+
+                if (LIKELY(named)) {
+                        id = named;
+                        tag |= MP_ALLOC_TAG;
+                }
+        }
         if (UNLIKELY(LOAD(nodes_wanted)) && on_slab) {
                 const struct mp_group *g = group_of(group);
 
                 if (g && page_delta)
                         tag |= node_tag(g, page_of(a->key));
         }
-        slot = slot_of(a->site, tag, a->gfp);
+        slot = slot_of(id, tag, a->gfp);
         if (UNLIKELY(slot & MP_DEEP)) /* only tasks come here, so that kmalloc and caches may share the stack's counters */
                 slot = slot_of_stack(ctx, (tag & ~(0xffULL << 8)) | MP_BULK << 8, a->gfp);
         before = count_allocation(slot, bytes, 1);
@@ -151,9 +171,11 @@ INLINE int on_cache_alloc(u64 *ctx, bool raw) {
         }
         if (group)
                 count_irq(group, a.bytes);
+        if (bare)
+                return 0;
         /* a softirq out of user mode stays on the task's stack and is not told here: that would cost everybody a look-up */
         if (account && UNLIKELY(ON_STACK(raw, task, ctx) >= thread_bytes) && LOAD(late_charges))
-                to_limbo(a.site, a.key, a.bytes, a.gfp);
+                to_limbo(a.site, named_by_tag(task) & ~MP_ELSEWHERE, a.key, a.bytes, a.gfp);
         return 0;
 }
 
@@ -188,7 +210,7 @@ INLINE void unmatched_kfree(void *ctx, u64 ptr, bool raw) {
         u32 group = member(task);
         u64 cache;
 
-        if (unmatched_by_owner(ctx, ptr, task, group, raw))
+        if (bare || unmatched_by_owner(ctx, ptr, task, group, raw))
                 return;
         if (LIKELY(!group) || !in_task(ctx, task, raw))
                 return;
@@ -210,7 +232,7 @@ INLINE void unmatched_cache_free(void *ctx, u64 ptr, const struct kmem_cache *s,
         struct task_struct *task = bpf_get_current_task_btf();
         u32 group;
 
-        if (!(FIELD(raw, s, flags) & slab_account))
+        if (bare || !(FIELD(raw, s, flags) & slab_account))
                 return;
         group = member(task);
         if (unmatched_by_owner(ctx, ptr, task, group, raw))
@@ -361,7 +383,7 @@ static __noinline int unmatched_stack(u64 task) {
 INLINE int task_exits(u64 key) {
         u64 value = untrack(key);
 
-        return value ? count_rare_free(mp_value_slot(value), mp_value_bytes(value), 1) : unmatched_stack(key & ~3ULL);
+        return value || bare ? count_rare_free(mp_value_slot(value), mp_value_bytes(value), 1) : unmatched_stack(key & ~3ULL);
 }
 
 INLINE int on_new_task(void *ctx, u64 key, bool raw) {
@@ -423,7 +445,7 @@ INLINE int state_changed(u64 memcg, u32 state, u64 argument) {
         struct mp_group_counts *g;
         u32 group;
 
-        if (state >= _MP_STATES)
+        if (bare || state >= _MP_STATES)
                 return 0;
         group = group_of_memcg(memcg);
         if (LIKELY(!group))
@@ -451,6 +473,7 @@ SEC("raw_tp/mm_page_alloc") int learn_page(u64 *ctx) {
 SEC("raw_tp/kmalloc") int learn_kmalloc(u64 *ctx) {
         if (!is_learning(ctx) || ctx[1] <= 16)
                 return 0;
+        named_by_tag(bpf_get_current_task_btf()); /* is there one? */
         if (ctx[3] <= KMALLOC_MAX_CACHE)
                 verify_own(ctx[1], (u32)ctx[4] & gfp_account);
         else if (learned_page)
@@ -497,6 +520,7 @@ BOTH(mm_page_alloc, mm_page_alloc, ON_PAGE_ALLOC)
 BOTH(percpu_alloc_percpu, percpu_alloc_percpu, on_percpu_alloc)
 BOTH(task_newtask, task_newtask, ON_NEW_TASK)
 BOTH(sched_process_exit, sched_process_exit, ON_TASK_EXIT)
+PROGRAM(module_load, module_load, on_module_load(), on_module_load())
 
 BOTH(kfree, kfree, on_kfree)
 BOTH(kmem_cache_free, kmem_cache_free, on_cache_free)

@@ -43,7 +43,7 @@ struct {
 INLINE u32 page_totals_of(u32 slot) {
         u64 tag = tag_of(slot);
 
-        return mp_tag_source(tag) == MP_PAGES && mp_tag_charged(tag) ? catch_all(mp_tag_group(tag), MP_PAGES, true) : slot;
+        return mp_tag_in_page_totals(tag) ? catch_all(mp_tag_group(tag), MP_PAGES, true) : slot;
 }
 
 static __noinline int count_untracked(u64 key, u64 value) {
@@ -171,6 +171,10 @@ static __noinline u64 untrack_spilled(u64 key) {
         return value;
 }
 
+INLINE bool in_limbo(u64 value) {
+        return (s64)value < 0; /* MP_LATE is its highest bit, and of no other kind's */
+}
+
 /*
  * Takes an object out and returns its value, or 0. Nobody else can free or allocate at this address meanwhile: the event comes
  * before the kernel's allocator gets it back.
@@ -186,6 +190,8 @@ INLINE u64 untrack(u64 key) {
                 if (LOAD(set->way[i].key) != key)
                         continue;
                 value = LOAD(set->way[i].value);
+                if (UNLIKELY(in_limbo(value)))
+                        value = __sync_lock_test_and_set(&set->way[i].value, 0);
                 STORE(set->way[i].key, 0);
                 return value;
         }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Pages: their sites come from stacks, which are dear, so that bytes are sampled; charged kernel pages are counted one by one
- * besides, and followed each, so that their total is exact whatever the samples say.
+ * Pages: where the kernel has alloc tags, kernel pages are counted on their sites one by one. Without, their sites come from
+ * stacks, which are dear, so that bytes are sampled; charged ones are counted one by one besides, and followed each, so that
+ * their total is exact whatever the samples say.
  *
- * Invariants: every charged kernel page is in the object table, on the slot of its sampled site or on the page totals of its
+ * Invariants: every charged kernel page is in the object table, on the slot of its site or on the page totals of its
  * group; a page that is freed in parts leaves as many bytes as were given back, part by part.
  */
 #pragma once
@@ -58,54 +59,73 @@ INLINE u64 node_tag(const struct mp_group *g, u64 page) {
         return g->flags & MP_GROUP_NUMA ? (u64)(node_of_page(page) + 1) << 16 : 0;
 }
 
-INLINE void user_page(void *ctx, u64 page, u32 order, u32 gfp, u32 group, const struct mp_group *g) {
+/* The slot of a page: by its alloc tag, or (named 0) by its stack. */
+INLINE u32 slot_of_page(void *ctx, u32 named, u64 tag, u32 gfp) {
+        return named ? slot_of(named, tag | MP_ALLOC_TAG, gfp) : slot_of_stack(ctx, tag, gfp);
+}
+
+/* Sampled whatever names it: user pages are too many to be followed each. */
+INLINE void user_page(void *ctx, u32 named, u64 page, u32 order, u32 gfp, u32 group, const struct mp_group *g) {
         const struct mp_sample *odds = &g->user[order & (MP_SAMPLES - 1)];
         u64 tag, value;
 
         if (LIKELY(!sampled(odds)))
                 return;
         tag = mp_tag(group, MP_USER, 1, 0) | node_tag(g, page);
-        value = book_sample(slot_of_stack(ctx, tag, gfp), order, odds->weight);
+        value = book_sample(slot_of_page(ctx, named, tag, gfp), order, odds->weight);
         if (!count_only)
                 track(PAGE_KEY(page), order ? may_split(value) : value); /* huge pages are split and freed in parts */
 }
 
-/* Uncharged: followed as a sample or not at all; what backs a slab is told by its stack, in user space. */
-INLINE void uncharged_page(void *ctx, u64 page, u32 order, u32 gfp, u32 group, const struct mp_group *g) {
+/*
+ * Uncharged: each one when its alloc tag names it; else followed as a sample or not at all, and what backs a slab is told by
+ * its stack, in user space.
+ */
+INLINE void uncharged_page(void *ctx, u32 named, u64 page, u32 order, u32 gfp, u32 group, const struct mp_group *g) {
         const struct mp_sample *odds = &g->kernel[order & (MP_SAMPLES - 1)];
         u64 tag, value;
 
-        if (LIKELY(!sampled(odds)))
+        if (!named && LIKELY(!sampled(odds)))
                 return;
         tag = mp_tag(group, MP_PAGES, 0, 0) | node_tag(g, page);
-        value = book_sample(slot_of_stack(ctx, tag, gfp), order, odds->weight);
+        value = book_sample(slot_of_page(ctx, named, tag, gfp), order, named ? PAGE_BYTES << order : odds->weight);
         if (!count_only)
-                track(PAGE_KEY(page), value);
+                track(PAGE_KEY(page), named && order && !(gfp & gfp_comp) ? may_split(value) : value);
 }
 
-INLINE void charged_page(void *ctx, u64 page, u32 order, u32 gfp, u32 group, const struct mp_group *g) {
+/* A page that is counted in the totals of its group, and sampled for its name. `nameless`: not even that. */
+INLINE u64 page_in_totals(void *ctx, u64 tag, u32 order, u32 gfp, const struct mp_group *g, bool nameless) {
         const struct mp_sample *odds = &g->kernel[order & (MP_SAMPLES - 1)];
-        struct mp_group_counts *c = group_counts_of(group);
-        u32 slot = catch_all(group, MP_PAGES, true);
+        struct mp_group_counts *c = group_counts_of(mp_tag_group(tag));
+        u32 slot = catch_all(mp_tag_group(tag), MP_PAGES, true);
         bool first, every;
-        u64 value;
 
         if (!c)
-                return;
+                return 0;
         c->pages_bytes += PAGE_BYTES << order;
         c->pages_calls++;
         first = c->pages_seen < g->first;
         if (first)
                 c->pages_seen++;
         every = first || odds->threshold == ~0U;
-        if (every || sampled(odds))
-                slot = slot_of_stack(ctx, mp_tag(group, MP_PAGES, 1, 0) | node_tag(g, page), gfp);
+        if (!nameless && (every || sampled(odds)))
+                slot = slot_of_stack(ctx, tag, gfp);
         /* without a name it counts in the total, which it does anyway */
-        value = slot > site_mask ? mp_value(PAGE_BYTES << order, slot, order)
-                                 : book_sample(slot, order, every ? PAGE_BYTES << order : odds->weight);
-        if (count_only)
-                return;
-        track(PAGE_KEY(page), order && !(gfp & gfp_comp) ? may_split(value) : value);
+        return slot > site_mask ? mp_value(PAGE_BYTES << order, slot, order)
+                                : book_sample(slot, order, every ? PAGE_BYTES << order : odds->weight);
+}
+
+/* A page with an alloc tag is counted on its site and nowhere else. */
+INLINE void charged_page(void *ctx, u32 named, u64 page, u32 order, u32 gfp, u32 group, const struct mp_group *g) {
+        u64 tag = mp_tag(group, MP_PAGES, 1, 0) | node_tag(g, page), value;
+        u32 slot = named ? slot_of(named, tag | MP_ALLOC_TAG, gfp) : 0;
+
+        if (named && slot <= site_mask)
+                value = book_sample(slot, order, PAGE_BYTES << order);
+        else
+                value = page_in_totals(ctx, tag, order, gfp, g, named);
+        if (!count_only && value)
+                track(PAGE_KEY(page), order && !(gfp & gfp_comp) ? may_split(value) : value);
 }
 
 INLINE void page_allocated(void *ctx, u64 page, u32 order, u32 gfp, bool raw) {
@@ -113,8 +133,12 @@ INLINE void page_allocated(void *ctx, u64 page, u32 order, u32 gfp, bool raw) {
         u32 group = member(task);
         bool charged = gfp & gfp_account;
         struct mp_group *g;
+        u32 named;
 
         if (LIKELY(!group) || order >= MP_ORDERS)
+                return;
+        named = named_by_tag(task);
+        if (named & MP_ELSEWHERE)
                 return;
         asm volatile("" : "+r"(order)); /* in range already, but 6.1 forgets that over a spill, and clang drops the mask */
         if (UNLIKELY(!in_task(ctx, task, raw))) {
@@ -125,13 +149,13 @@ INLINE void page_allocated(void *ctx, u64 page, u32 order, u32 gfp, bool raw) {
         if (!g)
                 return;
         if (charged && is_billed(task, group))
-                charged_page(ctx, page, order & (MP_SAMPLES - 1), gfp, group, g);
+                charged_page(ctx, named, page, order & (MP_SAMPLES - 1), gfp, group, g);
         else if (UNLIKELY(task->flags & PF_KTHREAD))
                 count_kthread(group, PAGE_BYTES << (order & (MP_SAMPLES - 1)));
         else if (gfp & gfp_hardwall)
-                user_page(ctx, page, order & (MP_SAMPLES - 1), gfp, group, g);
+                user_page(ctx, named, page, order & (MP_SAMPLES - 1), gfp, group, g);
         else
-                uncharged_page(ctx, page, order & (MP_SAMPLES - 1), gfp, group, g);
+                uncharged_page(ctx, named, page, order & (MP_SAMPLES - 1), gfp, group, g);
 }
 
 /* ---- frees ----------------------------------------------------------------------------------------------------------------
@@ -155,9 +179,9 @@ INLINE void book_free(u64 value, bool rarely) {
                 } else {
                         count_rare_free(slot, weight, calls ? mp_page_calls(weight, order) : 0);
                 }
-                if (mp_tag_source(tag) != MP_PAGES || !mp_tag_charged(tag))
+                if (!mp_tag_in_page_totals(tag))
                         return;
-        } else if (mp_tag_source(tag) != MP_PAGES || !mp_tag_charged(tag)) {
+        } else if (!mp_tag_in_page_totals(tag)) {
                 count_rare_free(slot, weight, calls);
                 return;
         }
@@ -266,8 +290,8 @@ INLINE void page_freed(void *ctx, u64 number, const struct page *page, u32 order
 
         mark_served(MP_FREE_PAGE, PAGE_KEY(number));
         value = untrack_page(number, order);
-        if (LIKELY(!value))
-                unmatched_page(page, order, raw);
-        else
+        if (UNLIKELY(value))
                 book_free(value, false);
+        else if (!bare)
+                unmatched_page(page, order, raw);
 }

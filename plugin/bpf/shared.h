@@ -75,8 +75,9 @@ struct mp_set {
 #define MP_GENERATION 0x7f
 
 /*
- * A site: `id` is the return address of the allocation, or for pages 1 + index in the stack table, or 1 for kernel stacks. The
- * index of the site is its slot. tag 0 is free, MP_BUSY is being written.
+ * A site: `id` is 1 + index in the table of alloc tags when the tag has MP_ALLOC_TAG; else the return address of the
+ * allocation, or for pages 1 + index in the stack table, or 1 for kernel stacks. The index of the site is its slot. tag 0 is
+ * free, MP_BUSY is being written.
  */
 struct mp_site {
         __u64 id;
@@ -101,6 +102,36 @@ struct mp_range {
 #define mp_tag_node1(t) ((__u32)((t) >> 16) & 0xffff)
 #define mp_tag_source(t) ((__u32)((t) >> 8) & 0xff)
 #define mp_tag_charged(t) ((__u32)((t) >> 1) & 1)
+
+#define MP_ALLOC_TAG 4 /* the site's id is the place of an alloc tag, and not an address or a stack */
+#define mp_tag_has_alloc_tag(t) ((__u32)((t) >> 2) & 1)
+
+/* Charged pages that are counted in the totals of their group, because a row of theirs may be an estimate. */
+#define mp_tag_in_page_totals(t) (mp_tag_source(t) == MP_PAGES && mp_tag_charged(t) && !mp_tag_has_alloc_tag(t))
+
+/* What an alloc tag says: the last 63 characters of each name, as the kernel's own ioctl tells them. */
+#define MP_TAG_TEXT 64
+
+struct mp_tag_text {
+        char file[MP_TAG_TEXT], function[MP_TAG_TEXT], module[MP_TAG_TEXT]; /* module "": the kernel itself */
+        __u32 line, pad;
+};
+
+/*
+ * An alloc tag of the kernel's (CONFIG_MEM_ALLOC_PROFILING), copied when it was first seen, because a module takes its own away
+ * when it goes. address 0 is free, MP_BUSY being written; MP_TAG_GONE: another module has that address by now, and only sites
+ * of before name this entry.
+ */
+struct mp_alloc_tag {
+        __u64 address;
+        __u32 modules;   /* how many modules had been loaded when it was last found to be the same */
+        __u32 elsewhere; /* MP_ELSEWHERE: its pages are counted as something else; or 0 */
+        __u64 pad[5];
+        struct mp_tag_text text;
+};
+
+#define MP_TAG_GONE 1
+#define MP_ELSEWHERE (1U << 31)
 
 struct mp_stack {
         __u64 hash; /* 0 is free, MP_BUSY is being written */
@@ -215,17 +246,23 @@ struct mp_group {
 /* ... and how many calls it stands for, in 1/256. */
 #define mp_page_calls(weight, order) ((__u64)(weight) >> (4 + (order)))
 
+/* What cannot be put down to a group. */
 enum mp_loss {
         MP_LOSS_LIMBO_FULL, /* objects in limbo; those of groups stand in untracked_calls */
-        MP_LOSS_SITES_FULL,
-        MP_LOSS_STACKS_FULL,
-        MP_LOSS_STACK_ERRORS,
-        MP_LOSS_STACK_MIXED,
         MP_LOSS_GROUP_LOOKUPS,
         MP_LOSS_UNSIZED_FREES,
         MP_LOSS_CHARGES,
         MP_LOSS_BULK_PAGES,
+        MP_LOSS_TAGS_FULL,
         _MP_LOSSES
+};
+
+/* What falls on the group whose allocation it was: names that found no room. */
+enum mp_group_loss { MP_LOSS_SITES_FULL, MP_LOSS_STACKS_FULL, MP_LOSS_STACK_ERRORS, MP_LOSS_STACK_MIXED, _MP_GROUP_LOSSES };
+
+/* Rare, so that all CPUs share it: atomics. */
+struct mp_group_losses {
+        __u64 lost[_MP_GROUP_LOSSES];
 };
 
 /* What the iterator tells of a cgroup's memory css. */
@@ -245,9 +282,15 @@ struct mp_css {
 #define mp_css_entry(serial, epoch, group) (mp_css_key(serial, epoch) << 16 | (group))
 #define mp_css_group(e) ((__u32)(e)&0xffff)
 
-/* The sweep: what it is told and what it answers. */
+/*
+ * The sweep: what it is told and what it answers. The spill comes in batches, because a run has to be short and a program of
+ * 6.1 cannot begin in the middle of a hash: user space keeps the place and hands over what it read there.
+ */
+#define MP_SPILL_BATCH 256
+
 struct mp_sweep {
-        __u32 first, sets;            /* of the object table */
-        __u64 spill_key, spill_value; /* sets 0: this one object, and `dropped` says whether it is gone */
+        __u32 first, sets; /* of the object table */
+        __u32 n_spilled;   /* so many of spill_batch */
+        __u32 pad;
         __u64 checked, dropped, late;
 };

@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "member.bpf.h"
+#include "tag.bpf.h"
 
 /* Sizes of the tables, powers of two minus one; written before loading. */
 const volatile u32 site_mask;
@@ -62,6 +62,15 @@ struct {
         __uint(max_entries, 1);
 } group_counts SEC(".maps");
 
+/* [group] */
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(map_flags, BPF_F_MMAPABLE);
+        __type(key, u32);
+        __type(value, struct mp_group_losses);
+        __uint(max_entries, 1);
+} group_losses SEC(".maps");
+
 /* A site's counters on this CPU; NULL for a catch-all, which has the shared ones only. */
 INLINE struct mp_counts *counts_of(u32 slot) {
         u32 index = bpf_get_smp_processor_id() * (site_mask + 1) + slot;
@@ -77,6 +86,14 @@ INLINE struct mp_group_counts *group_counts_of(u32 group) {
         u32 index = bpf_get_smp_processor_id() * group_max + group;
 
         return bpf_map_lookup_elem(&group_counts, &index);
+}
+
+static __noinline int lose_own(u32 group, enum mp_group_loss cause) {
+        struct mp_group_losses *l = bpf_map_lookup_elem(&group_losses, &group);
+
+        if (l && cause < _MP_GROUP_LOSSES)
+                __sync_fetch_and_add(&l->lost[cause], 1);
+        return 0;
 }
 
 INLINE u32 catch_all(u32 group, u32 source, bool charged) {
@@ -113,7 +130,7 @@ static __noinline int count_rare_free(u32 slot, u64 bytes, u64 calls) {
 
 /* Asked once a site. A return address may be the first one behind its function. */
 static __noinline u64 depth_of(u64 id, u64 tag) {
-        if (mp_tag_source(tag) != MP_KMALLOC && mp_tag_source(tag) != MP_CACHE)
+        if (mp_tag_has_alloc_tag(tag) || (mp_tag_source(tag) != MP_KMALLOC && mp_tag_source(tag) != MP_CACHE))
                 return 0;
         for (u32 i = 0; i < MP_WRAPPERS && i < n_wrappers; i++)
                 if (id > wrappers[i].start && id <= wrappers[i].end)
@@ -149,7 +166,7 @@ static __noinline u32 slot_made(u64 id, u64 tag, u64 gfp) {
                         return index | LOAD(site->deep);
                 }
         }
-        lose(MP_LOSS_SITES_FULL);
+        lose_own(mp_tag_group(tag), MP_LOSS_SITES_FULL);
         return catch_all(mp_tag_group(tag), mp_tag_source(tag), mp_tag_charged(tag));
 }
 
@@ -200,14 +217,14 @@ INLINE bool same_frames(const struct mp_stack *stack, const u64 *frames, u32 n) 
 #define OWN_FRAMES 3
 
 /* 1 + the stack's index in the table, or 0: booked on the catch-all, and counted. */
-static __noinline u64 stack_id(void *ctx) {
+static __noinline u64 stack_id(void *ctx, u32 group) {
         u64 frames[MP_FRAMES] = {};
         long bytes = bpf_get_stack(ctx, frames, sizeof(frames), OWN_FRAMES);
         u32 n = (u64)bytes / sizeof(u64);
         u64 hash;
 
         if (bytes <= 0) {
-                lose(MP_LOSS_STACK_ERRORS);
+                lose_own(group, MP_LOSS_STACK_ERRORS);
                 return 0;
         }
         hash = hash_frames(frames, n);
@@ -222,7 +239,7 @@ static __noinline u64 stack_id(void *ctx) {
                 if (found == hash) {
                         if (LIKELY(same_frames(stack, frames, n)))
                                 return 1 + index;
-                        lose(MP_LOSS_STACK_MIXED);
+                        lose_own(group, MP_LOSS_STACK_MIXED);
                         return 0;
                 }
                 if (!found && __sync_val_compare_and_swap(&stack->hash, 0, MP_BUSY) == 0) {
@@ -233,13 +250,13 @@ static __noinline u64 stack_id(void *ctx) {
                         return 1 + index;
                 }
         }
-        lose(MP_LOSS_STACKS_FULL);
+        lose_own(group, MP_LOSS_STACKS_FULL);
         return 0;
 }
 
 /* The slot of this stack; a catch-all when stacks cannot be kept. */
 INLINE u32 slot_of_stack(void *ctx, u64 tag, u32 gfp) {
-        u64 id = stack_id(ctx);
+        u64 id = stack_id(ctx, mp_tag_group(tag));
 
         return id ? slot_of(id, tag, gfp) : catch_all(mp_tag_group(tag), mp_tag_source(tag), mp_tag_charged(tag));
 }

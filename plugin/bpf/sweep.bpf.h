@@ -85,8 +85,11 @@ static __noinline int sweep_object(struct mp_object *o, struct mp_sweep *s) {
         return write_off_swept(key, value);
 }
 
+/* Written by user space for each run. */
+struct mp_object spill_batch[MP_SPILL_BATCH];
+
 /* One object of the spill. Returns 1 when it was gone. */
-static __noinline int sweep_spilled(u64 key, u64 value) {
+static __noinline int drop_if_gone(u64 key, u64 value) {
         u64 found = object_gone(key, value) ? untrack_spilled(key) : 0;
 
         if (found && found != value) /* another one by now */
@@ -95,6 +98,14 @@ static __noinline int sweep_spilled(u64 key, u64 value) {
                 return 0;
         write_off_swept(key, value);
         return 1;
+}
+
+static long sweep_spilled(u32 i, struct mp_sweep *s) {
+        const struct mp_object *o = &spill_batch[i & (MP_SPILL_BATCH - 1)];
+
+        s->checked++;
+        s->dropped += drop_if_gone(o->key, o->value);
+        return 0;
 }
 
 static long sweep_set(u32 i, struct mp_sweep *s) {
@@ -111,10 +122,8 @@ static long sweep_set(u32 i, struct mp_sweep *s) {
 SEC("syscall") int sweep(struct mp_sweep *s) {
         struct mp_sweep work = *s;
 
-        if (work.sets)
-                bpf_loop(work.sets, sweep_set, &work, 0);
-        else
-                work.dropped = sweep_spilled(work.spill_key, work.spill_value);
+        bpf_loop(work.sets, sweep_set, &work, 0);
+        bpf_loop(work.n_spilled, sweep_spilled, &work, 0);
         s->checked = work.checked;
         s->dropped = work.dropped;
         s->late = work.late;

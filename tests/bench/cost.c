@@ -2,7 +2,20 @@
 /* What an event costs, in each way of counting, as a ratio to empty programs on the same hooks. */
 #include "bench.h"
 
-enum { BASE, FLOOR_COUNTING, FLOOR, OUTSIDE, COUNTING, LIVE, MULTI, MULTI_HOST, _SETTINGS };
+enum {
+        BASE,
+        FLOOR_COUNTING,
+        FLOOR,
+        BARE_OUTSIDE,
+        OUTSIDE,
+        BARE_COUNTING,
+        COUNTING,
+        BARE_LIVE,
+        LIVE,
+        MULTI,
+        MULTI_HOST,
+        _SETTINGS
+};
 
 /* Groups of the running setting; all of one tracker. */
 static struct {
@@ -31,11 +44,27 @@ static int group_on(struct tracker *t, const struct cgroup *cgroup, char **reter
         return r;
 }
 
+static struct gauge bare_live, bare_counting;
+
+static struct tracker *tracker_of(unsigned setting) {
+        switch (setting) {
+        case COUNTING:
+                return bench.counting.tracker;
+        case BARE_COUNTING:
+                return bare_counting.tracker;
+        case BARE_OUTSIDE:
+        case BARE_LIVE:
+                return bare_live.tracker;
+        default:
+                return bench.live.tracker;
+        }
+}
+
 static int tracker_on(unsigned setting, char **reterr) {
-        struct tracker *t = setting == COUNTING ? bench.counting.tracker : bench.live.tracker;
+        struct tracker *t = tracker_of(setting);
         int r;
 
-        r = group_on(t, setting == OUTSIDE ? bench.place->outside : bench.place->inside, reterr);
+        r = group_on(t, setting == OUTSIDE || setting == BARE_OUTSIDE ? bench.place->outside : bench.place->inside, reterr);
         if (r >= 0 && (setting == MULTI || setting == MULTI_HOST))
                 r = group_on(t, bench.place->outside, reterr);
         if (r >= 0 && setting == MULTI_HOST)
@@ -57,8 +86,11 @@ static const struct setting settings[_SETTINGS] = {
         [BASE] = {"no programs", 0, 0, nothing_on, nothing_off},
         [FLOOR_COUNTING] = {"floor: empty programs, hooks of counting", 0, 0, counting_floor_on, counting_floor_off},
         [FLOOR] = {"floor: empty programs, all hooks", 0, 0, floor_on, floor_off},
+        [BARE_OUTSIDE] = {"bare: task outside all groups, to its floor", FLOOR, 0, TRACKER(BARE_OUTSIDE)},
         [OUTSIDE] = {"task outside all groups, to its floor", FLOOR, 1.2, TRACKER(OUTSIDE)},
+        [BARE_COUNTING] = {"bare: counting only, to its floor", FLOOR_COUNTING, 0, TRACKER(BARE_COUNTING)},
         [COUNTING] = {"in the group, counting only, to its floor", FLOOR_COUNTING, 1.5, TRACKER(COUNTING)},
+        [BARE_LIVE] = {"bare: live tracking, to its floor", FLOOR, 0, TRACKER(BARE_LIVE)},
         [LIVE] = {"in the group, live tracking, to its floor", FLOOR, 1.8, TRACKER(LIVE)},
         [MULTI] = {"with a second group, to one group", LIVE, 1.1, TRACKER(MULTI)},
         [MULTI_HOST] = {"with a second group and host, to one group", LIVE, 1.5, TRACKER(MULTI_HOST)},
@@ -66,13 +98,18 @@ static const struct setting settings[_SETTINGS] = {
 
 int cost_run(char **reterr) {
         static struct rounds rounds = {.settings = settings, .n = _SETTINGS};
-        const struct tracker_options count_only = {.count_only = true};
+        const struct tracker_options count_only = {.count_only = true}, bare = {.mutation = "bare"},
+                                     bare_count_only = {.mutation = "bare", .count_only = true};
         int r;
 
         rounds.effort = &bench.effort;
         r = gauge_new(NULL, &bench.live, reterr);
         if (r >= 0)
                 r = gauge_new(&count_only, &bench.counting, reterr);
+        if (r >= 0)
+                r = gauge_new(&bare, &bare_live, reterr);
+        if (r >= 0)
+                r = gauge_new(&bare_count_only, &bare_counting, reterr);
         if (r >= 0)
                 r = count_events(&rounds.figures, reterr);
         if (r >= 0) {
@@ -81,5 +118,7 @@ int cost_run(char **reterr) {
                 r = rounds_run(&rounds, bench.place, true, reterr);
         }
         rounds_done(&rounds);
+        gauge_done(&bare_live);
+        gauge_done(&bare_counting);
         return r;
 }

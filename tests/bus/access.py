@@ -189,14 +189,14 @@ def unknown_objects(t):
 
 def one_name(t):
     """A second daemon on the same bus says what is wrong and goes; the first one stays."""
-    done = run([built(FAKE), t.daemon.script, "/nowhere", f"--bus={t.bus.address}", f"--state-dir={t.daemon.directory}/second"])
+    done = run([built(FAKE), t.daemon.script, "/nowhere", "/nonexistent", f"--bus={t.bus.address}", f"--state-dir={t.daemon.directory}/second"])
     equal(done.returncode, 1, "exit status")
     check("org.memcgprof1 is taken" in done.stderr and done.stderr.count("\n") == 1, done.stderr)
     equal(t.client.paths(), [t.path], "the first one")
 
 
 def command_line(t):
-    program = [built(FAKE), t.daemon.script, "/nowhere"]
+    program = [built(FAKE), t.daemon.script, "/nowhere", "/nonexistent"]
     for arguments in (["--help"], ["-h"]):
         done = run(program + arguments)
         equal((done.returncode, done.stderr), (0, ""), f"{arguments}")
@@ -219,7 +219,7 @@ def command_line(t):
 
 def no_environment(t):
     """The address of a bus comes from the command line, never from the environment."""
-    done = run([built(FAKE), t.daemon.script, "/nowhere", f"--state-dir={t.daemon.directory}/c"],
+    done = run([built(FAKE), t.daemon.script, "/nowhere", "/nonexistent", f"--state-dir={t.daemon.directory}/c"],
                env={**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": t.bus.address, "DBUS_STARTER_ADDRESS": t.bus.address})
     if os.path.exists("/run/dbus/system_bus_socket"):
         raise Skip("this machine has a system bus")

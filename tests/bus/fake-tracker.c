@@ -13,6 +13,8 @@ struct fake_tracker {
         const char *script;
         FILE *log;
         uint64_t moment;
+        char **kept; /* strings of rows, each once */
+        size_t n_kept;
         struct group {
                 bool used;
                 uint64_t born;
@@ -64,7 +66,32 @@ static enum site_type type_of(const json_t *row) {
         return TYPE_SLAB;
 }
 
-static struct tracker_row make_row(const json_t *script, int64_t i) {
+/* Rows keep their strings when the script is gone, as a tracker's do. */
+static const char *keep(struct fake_tracker *f, const json_t *object, const char *key) {
+        const char *s = json_string_value(json_object_get(object, key)) ?: "";
+        char **grown;
+
+        for (size_t i = 0; i < f->n_kept; i++)
+                if (streq(f->kept[i], s))
+                        return f->kept[i];
+        grown = reallocarray(f->kept, f->n_kept + 1, sizeof(*grown));
+        if (!grown)
+                return "";
+        f->kept = grown;
+        f->kept[f->n_kept] = strdup(s);
+        return f->kept[f->n_kept] ? f->kept[f->n_kept++] : "";
+}
+
+static void set_tag(struct fake_tracker *f, const json_t *tag, struct tracker_row *row) {
+        if (!tag)
+                return;
+        row->file = keep(f, tag, "file");
+        row->line = (uint32_t)number(tag, "line", 0);
+        row->function = keep(f, tag, "function");
+        row->module = keep(f, tag, "module");
+}
+
+static struct tracker_row make_row(struct fake_tracker *f, const json_t *script, int64_t i) {
         const json_t *frames = json_object_get(script, "frames"), *frame;
         struct tracker_counts *c;
         struct tracker_row row = {
@@ -85,6 +112,7 @@ static struct tracker_row make_row(const json_t *script, int64_t i) {
                 row.n_frames++;
         }
         row.frames[0] += (uint64_t)(i * number(script, "step", 1));
+        set_tag(f, json_object_get(script, "tag"), &row);
         c = &row.counts;
         pair(script, "allocated", &c->allocated_bytes, &c->allocated_calls);
         pair(script, "freed", &c->freed_bytes, &c->freed_calls);
@@ -93,7 +121,7 @@ static struct tracker_row make_row(const json_t *script, int64_t i) {
         return row;
 }
 
-static int read_rows(const json_t *script, struct tracker_sample *sample) {
+static int read_rows(struct fake_tracker *f, const json_t *script, struct tracker_sample *sample) {
         const json_t *rows = json_object_get(script, "rows"), *row;
         size_t k;
 
@@ -105,7 +133,7 @@ static int read_rows(const json_t *script, struct tracker_sample *sample) {
                         return -ENOMEM;
                 sample->rows = grown;
                 for (int64_t i = 0; i < repeat; i++)
-                        sample->rows[sample->n_rows++] = make_row(row, i);
+                        sample->rows[sample->n_rows++] = make_row(f, row, i);
         }
         return 0;
 }
@@ -140,7 +168,7 @@ static int read_script(struct fake_tracker *f, struct tracker_sample *ret) {
         int r = -(int)number(script, "read_error", 0);
 
         if (r == 0)
-                r = read_rows(script, &sample);
+                r = read_rows(f, script, &sample);
         sample.irq_bytes = number(script, "irq_bytes", 0);
         sample.freed_unmatched_bytes = number(script, "freed_unmatched_bytes", 0);
         sample.kthread_bytes = number(script, "kthread_bytes", 0);
@@ -163,7 +191,9 @@ static struct tracker_counts *counts_of(const struct tracker_sample *sample, con
         for (size_t i = 0; i < sample->n_rows; i++) {
                 struct tracker_row *row = &sample->rows[i];
 
-                if (row->type == like->type && row->charged == like->charged && row->frames[0] == like->frames[0])
+                if (row->type == like->type && row->charged == like->charged && row->frames[0] == like->frames[0] &&
+                        row->file == like->file && row->line == like->line && row->function == like->function &&
+                        row->module == like->module)
                         return &row->counts;
         }
         return NULL;
@@ -319,6 +349,9 @@ static struct tracker *fake_free(struct tracker *t) {
         }
         (void)fprintf(f->log, "free\n");
         (void)fclose(f->log);
+        for (size_t i = 0; i < f->n_kept; i++)
+                free(f->kept[i]);
+        free(f->kept);
         free(f->groups);
         free(f);
         return NULL;

@@ -7,7 +7,8 @@
  *   new_error, begin_error, read_error   an errno: the operation fails with it
  *   rows                      [{type, charged, live_known, estimated, frames: ["0x...", ...], allocated: [bytes, calls], freed,
  *                             written_off, untracked, error_bytes, node, gfp_flags, repeat, step}]; repeat makes that many
- *                             rows, each `step` bytes further on in its innermost frame
+ *                             rows, each `step` bytes further on in its innermost frame; instead of frames a row may have
+ *                             an alloc tag: {file, line, function, module}
  *   pages                     {allocated: [bytes, calls], freed}: charged pages, exactly; absent: what the rows add up to
  *   irq_bytes, kthread_bytes, freed_unmatched_bytes, charges_verified, charges_mismatched, swept_at_us, lost: {name: n}
  *

@@ -36,7 +36,8 @@ ROWS = [PIPES, SOCKETS, UNCHARGED, USER]
 class Fake(Daemon):
     """memcgprofd-fake on `bus`, with a script that is changed by writing it."""
 
-    def __init__(self, bus, *options, settle_ms=100):
+    def __init__(self, bus, *options, settle_ms=100, root="/nonexistent"):
+        self.root = root  # of the kernel's files
         super().__init__(bus, f"--settle-ms={settle_ms}", *options)
 
     def start(self, seconds=60):
@@ -52,7 +53,7 @@ class Fake(Daemon):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, open(self.log, "ab") as log:
             ready.bind(path)
             self.process = subprocess.Popen(
-                [built(FAKE), self.script, symbols, f"--bus={self.bus.address}", f"--state-dir={self.state}", *self.options],
+                [built(FAKE), self.script, symbols, self.root, f"--bus={self.bus.address}", f"--state-dir={self.state}", *self.options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "NOTIFY_SOCKET": path},
                 start_new_session=True)
             self._wait_ready(ready, seconds)

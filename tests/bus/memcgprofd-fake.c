@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* memcgprofd with a scripted tracker: memcgprofd-fake SCRIPT KALLSYMS [options of memcgprofd]. */
+/*
+ * memcgprofd with a scripted tracker: memcgprofd-fake SCRIPT KALLSYMS ROOT [options of memcgprofd]. The kernel's record of
+ * allocations is below ROOT, or nowhere.
+ */
 #include "daemon.h"
 #include "fake-tracker.h"
 
@@ -12,12 +15,13 @@ static int tracker_new(const struct tracker_options *options, struct tracker **r
 int main(int argc, char **argv) {
         struct daemon_setup setup = {.tracker_new = tracker_new};
 
-        if (argc < 3) {
-                (void)fprintf(stderr, "usage: memcgprofd-fake SCRIPT KALLSYMS [OPTIONS]\n");
+        if (argc < 4) {
+                (void)fprintf(stderr, "usage: memcgprofd-fake SCRIPT KALLSYMS ROOT [OPTIONS]\n");
                 return 2;
         }
         script = argv[1];
         setup.kallsyms = argv[2];
-        argv[2] = argv[0];
-        return daemon_run(argc - 2, argv + 2, &setup);
+        setup.root = argv[3];
+        argv[3] = argv[0];
+        return daemon_run(argc - 3, argv + 3, &setup);
 }

@@ -20,26 +20,11 @@ HOST = "/org/memcgprof1/host"
 MANY = 200  # more than fs.inotify.max_user_instances
 
 
-def start(t, target, spec=None):
-    """By a Group or by words."""
-    target = target if isinstance(target, str) else f"cgroup:{target.path}"
-    return str(t.client.manager("StartProfile", target, options={"spec": spec} if spec else {}))
-
-
-def stop(t, *paths):
-    for path in paths:
-        t.client.manager("StopProfile", dbus.ObjectPath(path))
-
-
 def busy(t, target, holder, spec=None):
     """Refused, naming the holder, and nothing has changed."""
-    before = t.client.manager("ListProfiles"), effective(t)
-    refused(ERROR + "Busy", [holder if isinstance(holder, str) else holder.path], start, t, target, spec)
-    equal((t.client.manager("ListProfiles"), effective(t)), before, "what a refused call changed")
-
-
-def effective(t):
-    return str(t.client.get(PATH, MANAGER, "EffectiveMode"))
+    before = t.client.manager("ListProfiles"), t.client.effective()
+    refused(ERROR + "Busy", [holder if isinstance(holder, str) else holder.path], t.client.start, target, spec)
+    equal((t.client.manager("ListProfiles"), t.client.effective()), before, "what a refused call changed")
 
 
 def shown(t, path):
@@ -62,36 +47,36 @@ def gaps(t, path):
 
 def autos_share(t):
     with Group() as a, Group() as b, Group() as c, Changes(t.bus) as changes:
-        first = start(t, a)
+        first = t.client.start(a)
         changes.expect((PATH, {"EffectiveMode": "single"}))
-        equal((effective(t), shown(t, first)), ("single", "single"), "one alone")
-        second = start(t, b)
+        equal((t.client.effective(), shown(t, first)), ("single", "single"), "one alone")
+        second = t.client.start(b)
         changes.expect((PATH, {"EffectiveMode": "multi"}), (first, {"Mode": "multi"}))
-        equal((effective(t), shown(t, first), shown(t, second)), ("multi",) * 3, "two")
-        third = start(t, c)
+        equal((t.client.effective(), shown(t, first), shown(t, second)), ("multi",) * 3, "two")
+        third = t.client.start(c)
         t.daemon.wait_counting(3)
-        stop(t, first)
-        equal((effective(t), shown(t, second)), ("multi", "multi"), "two are left")
+        t.client.stop(first)
+        equal((t.client.effective(), shown(t, second)), ("multi", "multi"), "two are left")
         # A removed cgroup does not count any more, and keeps the mode that it ended in.
         c.remove()
         t.wait_state(third, "ended")
         changes.expect((third, {"State": "ended"}), (PATH, {"EffectiveMode": "single"}), (second, {"Mode": "single"}))
-        equal((effective(t), shown(t, second), shown(t, third)), ("single", "single", "multi"), "one is left")
-        stop(t, second)
+        equal((t.client.effective(), shown(t, second), shown(t, third)), ("single", "single", "multi"), "one is left")
+        t.client.stop(second)
         changes.expect((PATH, {"EffectiveMode": "auto"}))
-        equal((effective(t), shown(t, third)), ("auto", "multi"), "none is left")
-        stop(t, third)
+        equal((t.client.effective(), shown(t, third)), ("auto", "multi"), "none is left")
+        t.client.stop(third)
 
 
 def switches_often(t):
     with Group() as a, Group() as b:
-        first = start(t, a)
+        first = t.client.start(a)
         for _ in range(100):
-            second = start(t, b)
-            equal((effective(t), str(t.client.get(first, PROFILE, "Mode"))), ("multi", "multi"), "two")
-            stop(t, second)
-            equal((effective(t), str(t.client.get(first, PROFILE, "Mode"))), ("single", "single"), "one")
-        stop(t, first)
+            second = t.client.start(b)
+            equal((t.client.effective(), str(t.client.get(first, PROFILE, "Mode"))), ("multi", "multi"), "two")
+            t.client.stop(second)
+            equal((t.client.effective(), str(t.client.get(first, PROFILE, "Mode"))), ("single", "single"), "one")
+        t.client.stop(first)
 
 
 def containers_share(t):
@@ -103,45 +88,45 @@ def containers_share(t):
             _, told = t.client.manager("RegisterContainer", name, options={"pid": dbus.UInt32(g.pid)})
             equal(str(told), mode, "mode of the reply")
         t.daemon.wait_counting(3)
-        stop(t, *t.client.paths())
+        t.client.stop(*t.client.paths())
 
 
 def multi_from_the_start(t):
     with Group() as a, Group() as b:
-        path = start(t, a, "multi")
-        equal((effective(t), shown(t, path)), ("multi", "multi"), "alone")
+        path = t.client.start(a, "multi")
+        equal((t.client.effective(), shown(t, path)), ("multi", "multi"), "alone")
         busy(t, b, a, "single")
-        stop(t, path, start(t, b, "multi"))
+        t.client.stop(path, t.client.start(b, "multi"))
 
 
 def single_holds(t):
     with Group() as a, Group() as b, Group() as c:
-        path = start(t, a, "single")
+        path = t.client.start(a, "single")
         equal(shown(t, path), "single", "mode")
         for spec in (None, "auto", "multi", "single"):
             busy(t, b, a, spec)
             busy(t, "host", a, spec)
-        equal(start(t, a), path, "it may be asked for again")
+        equal(t.client.start(a), path, "it may be asked for again")
         t.daemon.wait_counting(1)
-        stop(t, path)
-        paths = [start(t, a), start(t, b)]
+        t.client.stop(path)
+        paths = [t.client.start(a), t.client.start(b)]
         busy(t, c, a, "single")
-        stop(t, *paths)
+        t.client.stop(*paths)
 
 
 def ended_holds_nothing(t):
     with Group() as a, Group() as b, Group() as c:
-        ended = start(t, a, "single")
+        ended = t.client.start(a, "single")
         a.remove()
         t.wait_state(ended, "ended")
-        equal(effective(t), "auto", "EffectiveMode")
-        other = start(t, b, "single")
+        equal(t.client.effective(), "auto", "EffectiveMode")
+        other = t.client.start(b, "single")
         equal(sorted(t.client.paths()), sorted([ended, other]), "it stays readable")
         busy(t, c, b)
         equal((shown(t, ended), shown(t, other)), ("single", "single"), "modes")
         set_mode(t, "single")
         set_mode(t, "auto")
-        stop(t, ended, other)
+        t.client.stop(ended, other)
 
 
 def report_of(finished, path):
@@ -155,21 +140,21 @@ def report_of(finished, path):
 
 def reports_tell_the_mode(t):
     with Group() as a, Group() as b, Signals(t.bus, "ProfileFinished") as finished:
-        first, second = start(t, a), start(t, b)
+        first, second = t.client.start(a), t.client.start(b)
         a.remove()
         equal(report_of(finished, first)["mode"], "multi", "mode of the report of one of two")
-        stop(t, second)
+        t.client.stop(second)
         equal(report_of(finished, second)["mode"], "single", "mode of the report of the one that was left")
-        stop(t, first)
+        t.client.stop(first)
 
 
 def host_profile(t):
     with Signals(t.bus, "ProfileAdded") as added, Signals(t.bus, "ProfileRemoved") as removed, Signals(t.bus, "ProfileFinished") as finished:
         refused(ERROR + "NoSuchProfile", ["host"], t.client.manager, "GetProfile", "host")
         refused("org.freedesktop.DBus.Error.UnknownObject", [HOST], t.client.profile, HOST, "GetSummary")
-        equal(start(t, "host"), HOST, "object path")
+        equal(t.client.start("host"), HOST, "object path")
         equal(added.next(), [HOST], "ProfileAdded")
-        equal((start(t, "host"), str(t.client.manager("GetProfile", "host"))), (HOST, HOST), "asked for again")
+        equal((t.client.start("host"), str(t.client.manager("GetProfile", "host"))), (HOST, HOST), "asked for again")
         t.daemon.wait_counting(1)
         equal([line.split() for line in t.daemon.tracked() if line.startswith("begin")][-1][2], "/", "what is measured")
         t.daemon.write(ROWS)
@@ -187,10 +172,10 @@ def host_profile(t):
         with Group() as g:
             # Its own object stays the only way to it.
             for target in ("cgroup:/", f"cgroup:{g.mount}"):
-                refused(ERROR + "NotSupported", ["host"], start, t, target)
+                refused(ERROR + "NotSupported", ["host"], t.client.start, target)
             refused(ERROR + "NotSupported", ["host"], t.client.manager, "RegisterContainer", new_id(), options={"cgroup": "/"})
-            refused("org.freedesktop.DBus.Error.InvalidArgs", ["host"], start, t, "host:")
-        stop(t, HOST)
+            refused("org.freedesktop.DBus.Error.InvalidArgs", ["host"], t.client.start, "host:")
+        t.client.stop(HOST)
         equal(removed.next(), [HOST], "ProfileRemoved")
         equal(report_of(finished, HOST)["kind"], "host", "kind of the report")
         t.daemon.wait_counting(0)
@@ -199,54 +184,54 @@ def host_profile(t):
 
 def host_in_auto(t):
     with Group() as a, Group() as b, Changes(t.bus) as changes:
-        start(t, "host")
+        t.client.start("host")
         changes.expect((PATH, {"EffectiveMode": "single"}))
-        path = start(t, a)
+        path = t.client.start(a)
         changes.expect((PATH, {"EffectiveMode": "multi"}), (HOST, {"Mode": "multi"}))
         equal((shown(t, HOST), shown(t, path)), ("multi", "multi"), "modes")
         # It does not go for somebody who cannot come anyway.
         busy(t, b, a, "single")
-        stop(t, path)
+        t.client.stop(path)
         changes.expect((PATH, {"EffectiveMode": "single"}), (HOST, {"Mode": "single"}))
         with Signals(t.bus, "ProfileRemoved") as removed, Signals(t.bus, "ProfileFinished") as finished:
-            path = start(t, a, "single")
+            path = t.client.start(a, "single")
             equal(removed.next(), [HOST], "what single ends")
             equal(report_of(finished, HOST)["kind"], "host", "its report")
         equal(t.client.paths(), [path], "profiles")
-        equal((effective(t), shown(t, path)), ("single", "single"), "mode")
+        equal((t.client.effective(), shown(t, path)), ("single", "single"), "mode")
         t.daemon.wait_counting(1)
         busy(t, "host", a)
-        stop(t, path)
+        t.client.stop(path)
         # A failed start sends nobody away.
-        start(t, "host")
+        t.client.start("host")
         t.daemon.write(begin_error=19)
-        refused(ERROR + "Gone", [], start, t, a, "single")
+        refused(ERROR + "Gone", [], t.client.start, a, "single")
         t.daemon.write()
-        equal((t.client.paths(), effective(t)), ([HOST], "single"), "the host's profile is untouched")
+        equal((t.client.paths(), t.client.effective()), ([HOST], "single"), "the host's profile is untouched")
         # What it asked for itself, it holds.
-        equal(start(t, "host", "single"), HOST, "another spec")
+        equal(t.client.start("host", "single"), HOST, "another spec")
         busy(t, a, "host", "single")
         busy(t, a, "host")
-        stop(t, HOST)
+        t.client.stop(HOST)
 
 
 def host_in_multi_and_single(t):
     with Group() as a, Group() as b:
         set_mode(t, "multi")
-        paths = [start(t, a), start(t, "host"), start(t, b)]
+        paths = [t.client.start(a), t.client.start("host"), t.client.start(b)]
         equal([shown(t, path) for path in paths], ["multi"] * 3, "modes")
         a.remove()
         t.wait_state(paths[0], "ended")
         equal(str(t.client.get(HOST, PROFILE, "State")), "active", "State of the host's profile")
-        stop(t, *paths)
+        t.client.stop(*paths)
     with Group() as a, Group() as b:
         set_mode(t, "single")
-        start(t, "host")
-        path = start(t, a)
+        t.client.start("host")
+        path = t.client.start(a)
         equal(t.client.paths(), [path], "every request in the mode single ends the host's profile")
         busy(t, "host", a)
         busy(t, b, a, "multi")
-        stop(t, path)
+        t.client.stop(path)
     set_mode(t, "auto")
 
 
@@ -261,67 +246,67 @@ def modes_against_what_runs(t):
 
     set_mode(t, "auto")
     with Group() as a, Group() as b:
-        paths = [start(t, a), start(t, b)]
+        paths = [t.client.start(a), t.client.start(b)]
         against("single", a)
         set_mode(t, "multi")
         against("single", a)
         set_mode(t, "auto")
-        stop(t, paths[0], start(t, "host"))
+        t.client.stop(paths[0], t.client.start("host"))
         set_mode(t, "single")
         equal(shown(t, paths[1]), "single", "one is no contradiction")
         busy(t, a, b)
         set_mode(t, "multi")
         equal(shown(t, paths[1]), "multi", "it is told about the mode")
-        refused(ERROR + "NotReady", ["multi", "SetMode"], start, t, a, "single")
-        stop(t, paths[1])
-        refused(ERROR + "NotReady", ["multi", "SetMode"], start, t, a, "single")
+        refused(ERROR + "NotReady", ["multi", "SetMode"], t.client.start, a, "single")
+        t.client.stop(paths[1])
+        refused(ERROR + "NotReady", ["multi", "SetMode"], t.client.start, a, "single")
         equal(t.client.paths(), [], "nothing began")
         set_mode(t, "auto")
-        path = start(t, a, "single")
+        path = t.client.start(a, "single")
         against("multi", a)
         set_mode(t, "single")
         set_mode(t, "auto")
-        stop(t, path)
+        t.client.stop(path)
 
 
 def another_spec(t):
     with Group() as a, Group() as b:
-        first, second = start(t, a, "auto,numa,sample=64K"), start(t, b)
-        refused(ERROR + "Busy", [b.path], start, t, a, "single")
+        first, second = t.client.start(a, "auto,numa,sample=64K"), t.client.start(b)
+        refused(ERROR + "Busy", [b.path], t.client.start, a, "single")
         equal(gaps(t, first), ("auto,sample=64K,numa", []), "a refused spec is not applied")
-        stop(t, second)
-        equal(start(t, a, "single"), first, "alone it may hold")
+        t.client.stop(second)
+        equal(t.client.start(a, "single"), first, "alone it may hold")
         busy(t, b, a)
         equal(gaps(t, first), ("single,sample=64K,numa", []), "what it counts by stays")
-        start(t, a, "auto,sample=1M,numa")
+        t.client.start(a, "auto,sample=1M,numa")
         equal(gaps(t, first), ("auto,sample=64K,numa", ["sample"]), "what cannot be changed any more is told")
-        second = start(t, b)
-        start(t, b, "multi,numa,stacks=all,sample=4K")
+        second = t.client.start(b)
+        t.client.start(b, "multi,numa,stacks=all,sample=4K")
         equal(gaps(t, second), ("multi", ["stacks=all", "numa", "sample", "stacks=all"]), "nor can be added")
-        refused(ERROR + "NotSupported", ["numa"], start, t, b, "auto,numa,required")
+        refused(ERROR + "NotSupported", ["numa"], t.client.start, b, "auto,numa,required")
         equal(gaps(t, second)[0], "multi", "the spec after a refusal")
-        stop(t, first, second)
+        t.client.stop(first, second)
         # An annotation is a spec as well, and may not hold.
         name = new_id()
         with container_group(name) as c:
-            path = start(t, c)
+            path = t.client.start(c)
             t.client.manager("RegisterContainer", name, options={"pid": dbus.UInt32(c.pid), "spec": "single"})
-            stop(t, start(t, a), path)
+            t.client.stop(t.client.start(a), path)
 
 
 def specs_reach_the_tracker(t):
     with Group() as g:
         for spec, words in (("auto", []), ("auto,numa", ["numa"]), ("auto,sample=64K", ["page_sample=65536"]), ("multi,stacks=all", ["page_sample=1"]),
                             ("single,stacks=all,sample=1M,numa", ["page_sample=1", "numa"])):
-            path = start(t, g, spec)
+            path = t.client.start(g, spec)
             line = [line for line in t.daemon.tracked() if line.startswith("begin")][-1]
             equal(line.split(" ")[3:], words, f"what the tracker was told for {spec}")
-            stop(t, path)
+            t.client.stop(path)
 
 
 def off_ends_all(t):
     with Group() as a, Group() as b, Changes(t.bus) as changes, Signals(t.bus, "ProfileFinished") as finished:
-        paths = [start(t, a), start(t, b), start(t, "host")]
+        paths = [t.client.start(a), t.client.start(b), t.client.start("host")]
         changes.expect((PATH, {"EffectiveMode": "single"}), (PATH, {"EffectiveMode": "multi"}), (paths[0], {"Mode": "multi"}))
         set_mode(t, "off")
         changes.expect((PATH, {"Mode": "off"}), (PATH, {"EffectiveMode": "off"}))
@@ -329,7 +314,7 @@ def off_ends_all(t):
         t.daemon.wait_counting(0)
         for path in paths:
             equal(report_of(finished, path)["mode"], "multi", "mode that it ran in")
-        refused(ERROR + "NotReady", ["off", "SetMode"], start, t, "host")
+        refused(ERROR + "NotReady", ["off", "SetMode"], t.client.start, "host")
         set_mode(t, "auto")
         changes.expect((PATH, {"Mode": "auto"}), (PATH, {"EffectiveMode": "auto"}))
 
@@ -340,35 +325,35 @@ def restarts_keep_the_mode(t):
         for end in (t.daemon.stop, t.daemon.kill):
             end()
             t.daemon.start()
-            equal((str(t.client.get(PATH, MANAGER, "Mode")), effective(t)), (mode, mode), "modes after a restart")
+            equal((str(t.client.get(PATH, MANAGER, "Mode")), t.client.effective()), (mode, mode), "modes after a restart")
 
 
 def limit(t):
     with Bus() as bus, Fake(bus, "--groups-max=3", settle_ms=60000) as daemon, Client(bus) as client, contextlib.ExitStack() as stack:
         other = Test(bus, daemon, client)
         groups = [stack.enter_context(Group(processes=0)) for _ in range(6)]
-        paths = [start(other, groups[0]), start(other, "host"), start(other, groups[2])]
-        refused(ERROR + "Limit", ["3", "--groups-max", "stop"], start, other, groups[3])
+        paths = [other.client.start(groups[0]), other.client.start("host"), other.client.start(groups[2])]
+        refused(ERROR + "Limit", ["3", "--groups-max", "stop"], other.client.start, groups[3])
         equal(sorted(client.paths()), sorted(paths), "profiles after a refusal")
         # Who ended first makes room, and only when room is needed.
         for i in (2, 0):
             groups[i].remove()
             other.wait_state(paths[i], "ended")
-        paths += [start(other, groups[3])]
+        paths += [other.client.start(groups[3])]
         equal(sorted(client.paths()), sorted([paths[0], paths[1], paths[3]]), "one had to go")
-        paths += [start(other, groups[4])]
+        paths += [other.client.start(groups[4])]
         equal(sorted(client.paths()), sorted([paths[1], paths[3], paths[4]]), "and another")
-        refused(ERROR + "Limit", ["3"], start, other, groups[5])
+        refused(ERROR + "Limit", ["3"], other.client.start, groups[5])
         # Sites run out in the tracker: that is a limit as well.
-        stop(other, paths[3])
+        other.client.stop(paths[3])
         daemon.write(begin_error=28)
-        refused(ERROR + "Limit", [], start, other, groups[5])
+        refused(ERROR + "Limit", [], other.client.start, groups[5])
         daemon.write()
-        start(other, groups[5])
+        other.client.start(groups[5])
     with Bus() as bus, Fake(bus, "--groups-max=1") as daemon, Client(bus) as client, Group() as g:
         other = Test(bus, daemon, client)
-        start(other, "host")
-        path = start(other, g, "single")
+        other.client.start("host")
+        path = other.client.start(g, "single")
         equal(client.paths(), [path], "the one place is given over")
 
 
@@ -387,7 +372,7 @@ def many_profiles(t):
         above = stack.enter_context(Group(processes=0))
         groups = [stack.enter_context(Group(parent=os.fsdecode(above.directory), processes=0)) for _ in range(MANY)]
         begin = time.perf_counter()
-        paths = [start(t, g) for g in groups]
+        paths = [t.client.start(g) for g in groups]
         print(f"# StartProfile: {(time.perf_counter() - begin) / MANY * 1000:.2f} ms each of {MANY}", flush=True)
         for what, call in (("ListProfiles", lambda: t.client.manager("ListProfiles")),
                            ("GetManagedObjects", lambda: t.client.call(PATH, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", ""))):
@@ -400,7 +385,7 @@ def many_profiles(t):
         for g in groups:
             g.remove()
         eventually(lambda: all(str(entry[3]) == "ended" for entry in t.client.manager("ListProfiles")), 20, "the end of each is seen")
-        equal(effective(t), "auto", "EffectiveMode")
+        equal(t.client.effective(), "auto", "EffectiveMode")
         t.client.manager("SetMode", "off")
         equal(t.client.paths(), [], "profiles")
         t.client.manager("SetMode", "auto")
@@ -445,7 +430,7 @@ def tests(tap):
             tap.case(name, function, t)
             # What a case that failed left behind is no concern of the next one.
             left = client.paths()
-            stop(t, *left)
+            t.client.stop(*left)
             set_mode(t, "auto")
             daemon.write()
         check(daemon.alive(), "the daemon is gone: " + daemon.log_text()[-2000:])

@@ -69,6 +69,35 @@ def rows_of_sites(t):
     equal(bool(by_function["alloc_inode"][6]), False, "charged of an uncharged row")
 
 
+def tagged_rows(t):
+    """By alloc tags: a module's address that another module has by now is another site."""
+    def tag(file, line, function, module="", **members):
+        return {"type": "slab", "charged": True, "tag": {"file": file, "line": line, "function": function, "module": module}, **members}
+
+    t.daemon.write([tag("fs/pipe.c", 789, "alloc_pipe_info", allocated=[9000, 9], freed=[1000, 1]),
+                    tag("fs/pipe.c", 789, "alloc_pipe_info", allocated=[90, 1]),
+                    tag("mm/memory.c", 440, "pte_alloc_one", type="page", allocated=[8192, 2]),
+                    tag("made.c", 12, "make", "older", allocated=[100, 1]), tag("made.c", 12, "make", "newer", allocated=[200, 2]),
+                    row("alloc_inode", charged=False, allocated=[700, 7])])
+    document = summary(t)
+    by_key = {s["key"]: s for s in document["sites"]}
+    equal(len(by_key), 5, "rows")
+    pipes = by_key["fs/pipe.c:789:alloc_pipe_info"]
+    equal([pipes[k] for k in ("file", "line", "function", "offset", "module", "bytes", "estimated")],
+          ["fs/pipe.c", 789, "alloc_pipe_info", None, "", 8090, False], "a row by a tag")
+    equal((by_key["made.c:12:make[older]"]["bytes"], by_key["made.c:12:make[newer]"]["bytes"]), (100, 200), "modules")
+    pages = by_key["mm/memory.c:440:pte_alloc_one"]
+    equal((pages["bytes"], pages["estimated"], pages["error_bytes"]), (8192, False, None), "pages by a tag")
+    equal((document["totals"]["charged"]["page"], document["totals"]["charged"]["vmalloc"]), (8192, None), "totals")
+    equal([s["key"] for s in summary(t, filename="made.c", lineno=dbus.UInt32(12), modname="newer")["sites"]],
+          ["made.c:12:make[newer]"], "filters of tags")
+    equal([(s["key"], s["file"], s["bytes"]) for s in summary(t, group_by="file", charged=True)["sites"]],
+          [("mm/memory.c", "mm/memory.c", 8192), ("fs/pipe.c", "fs/pipe.c", 8090), ("made.c", "made.c", 300)], "by file")
+    rows = {str(r[10]["key"]): r for r in sites(t)}
+    file, line, function, offset = rows["fs/pipe.c:789:alloc_pipe_info"][:4]
+    equal((str(file), int(line), str(function), int(offset)), ("fs/pipe.c", 789, "alloc_pipe_info", 0), "GetSites")
+
+
 def sampled_pages(t):
     """The rows of sampled pages add up to what was counted, here as in live totals."""
     t.daemon.write([row("pte_alloc_one", type="page", estimated=True, allocated=[60000, 15], error_bytes=10000),
@@ -137,7 +166,9 @@ def filters_select(t):
             ({"type": "slab"}, everything_ - {"pte_alloc_one"}),
             ({"type": "percpu"}, set()),
             ({"charged": False}, {"alloc_inode"}),
-            ({"category": "mm"}, set()),
+            ({"category": "mm"}, {"pte_alloc_one"}),
+            ({"category": "fs"}, {"alloc_inode"}),  # and not fs/pipe
+            ({"category": "fs/pipe"}, {"alloc_pipe_info"}),
             ({"node": dbus.Byte(0)}, set()),
             ({"charged": True, "type": "slab", "min_size": dbus.UInt64(6000)}, {"alloc_pipe_info"})):
         try:
@@ -161,6 +192,8 @@ def filters_arrange(t):
         check(0 < len(document["sites"]) <= 4, f"rows grouped by {group}: {document['sites']}")
     equal(sum(s["allocated_bytes"] for s in summary(t, group_by="type")["sites"]),
           sum(s["allocated_bytes"] for s in summary(t)["sites"]), "bytes of groups against bytes of sites")
+    equal({s["key"] for s in summary(t, group_by="category")["sites"]}, {"fs", "fs/pipe", "mm", "net"}, "categories")
+    equal({str(s[10]["category"]) for s in sites(t)}, {"fs", "fs/pipe", "mm", "net"}, "categories of typed rows")
 
 
 STRINGS = ("modname", "function", "filename", "type", "category", "sort", "group_by")
@@ -297,6 +330,7 @@ class Test:
 CASES = (
     ("GetSummary without a filter", everything),
     ("GetSites: signature and members", rows_of_sites),
+    ("rows by alloc tags", tagged_rows),
     ("sampled pages", sampled_pages),
     ("blind rows", blind_rows),
     ("flags and nodes", flags_and_nodes),

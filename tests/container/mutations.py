@@ -12,6 +12,7 @@ from tap import Skip, check, main
 # objects is switched off, with the reason, when the canary finds the layout to be another one.
 MUTATIONS = {
     "no-cache-free": ("test-traps", ("test_free_hooks",)),
+    "no-second-programs": ("test-losses", ("test_not_lost_to_recursion",)),
     "swap-groups": ("test-groups", ("test_task_moves", "test_passed_descriptors")),
     "shift-stride": ("test-traps", ("test_object_check",)),
 }

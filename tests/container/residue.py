@@ -18,26 +18,7 @@ from daemon import Daemon
 from figures import Explained, Reading, residue
 from summary import profiled
 from tap import check, main
-
-# What to hold and what to make and drop; /data is a directory of the host's disk.
-WORKLOADS = {
-    "pipes": ("hold pipes 9000", "churn pipes 20000"),
-    "unix-sockets": ("hold sockets 10000", None),
-    "tmpfs-files": ("hold files 10000", "churn files 5000"),
-    "mapping": (f"hold memory {64 << 20}", None),
-    "processes": ("hold processes 100", "churn processes 2000"),
-    "disk-files": ("hold files 5000", "churn files 5000"),
-    "epoll": ("hold epoll 5000", "churn epoll 50000"),
-    "threads": ("hold threads 1000", "churn threads 2000"),
-    "tcp-connections": ("hold connections 1000", "churn connections 20000"),
-}
-
-
-def data_mount(directory):
-    def edit(config):
-        config["mounts"].append({"destination": "/data", "type": "bind", "source": directory, "options": ["bind", "rw"]})
-    return edit
-
+from workloads import WORKLOADS, data_mount
 
 def measure(tap, bus, name, hold, churn):
     hook = hook_entry(bus.address)

@@ -81,17 +81,18 @@ unsigned begin_with(struct tracker *t, const struct cgroup *c, const struct trac
 unsigned renew(struct tracker *t, unsigned group);
 
 struct reading {
-        int64_t live[2][_TYPE_MAX]; /* [charged][type]; rows that have addresses */
+        int64_t live[2][_TYPE_MAX]; /* [charged][type]; rows of sites */
         int64_t live_calls;         /* slab, charged */
-        int64_t synthetic;          /* live of rows without an address: kernel stacks */
+        int64_t synthetic;          /* live of rows without a site: kernel stacks */
         int64_t pages;              /* live of charged kernel pages and stacks, counted one by one */
         bool pages_known;           /* false: their rows are the count */
         int64_t largest_slab;       /* bytes per call of the largest slab row */
         int64_t allocated, allocated_calls, freed, untracked, written_off, unmatched, irq; /* kernel memory, both lenses */
-        int64_t untracked_charged;                                                         /* of untracked, what was billed */
-        int64_t catch_all;                                                                 /* allocated on catch-alls */
-        int64_t lowest;           /* smallest live of a row that is no estimate */
-        int64_t estimated, error; /* user pages */
+        int64_t written_off_calls;
+        int64_t untracked_charged; /* of untracked, what was billed */
+        int64_t catch_all;         /* allocated on catch-alls */
+        int64_t lowest;            /* smallest live of a row that is no estimate */
+        int64_t estimated, error;  /* user pages */
         int64_t lost[_LOSS_MAX];
 };
 
@@ -99,6 +100,9 @@ struct reading reading_of(struct tracker *t, unsigned group);
 
 /* Charged kernel memory that is alive, by the exact total of pages: their rows may be estimates. */
 int64_t charged_of(const struct reading *r);
+
+/* What names a row's site: its call, or a hash of all that its alloc tag says. */
+uint64_t row_site(const struct tracker_row *row);
 
 /* Live bytes of one row. */
 int64_t row_live(const struct tracker_row *row);
@@ -145,7 +149,16 @@ struct reading reading_after_sweep(const struct watch *w, const char *when);
  */
 struct reading check_agrees(const struct watch *w, const char *when, int64_t slack);
 
-/* The same without a sweep, where functions without tracepoints are followed; says why not where they are not. */
+/*
+ * The rule of a reading before a sweep, when the kernel skipped frees: nothing is missing in what is explained; a sweep finds
+ * all that is too much, and no more objects than frees are told as skipped, unless the document would say that it is not
+ * accurate.
+ */
+void check_missed(const struct watch *w, const struct reading *r, int64_t slack);
+
+/*
+ * One of the two without a sweep, where functions without tracepoints are followed; says why not where they are not.
+ */
 void check_agrees_unswept(const struct watch *w, const char *when, int64_t slack);
 
 /* What the tracker says of one of its abilities, with the reason. */

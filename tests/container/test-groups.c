@@ -427,7 +427,7 @@ static void learn_path(struct tracker *t) {
 
                 if (row->type == TYPE_SLAB && row->charged && calls > 0 && calls % 200 == 0 && calls <= 600)
                         path[n_path++] =
-                                (struct path_site){.address = row->frames[0], .charged = row->charged, .each = calls / 200};
+                                (struct path_site){.address = row_site(row), .charged = row->charged, .each = calls / 200};
         }
         tracker_sample_done(&sample);
         subject_end(&s);
@@ -444,7 +444,7 @@ static void add_path(struct tracker *t, unsigned group) {
         assert_int_equal(t->ops->read(t, group, &sample), 0);
         for (size_t i = 0; i < sample.n_rows; i++)
                 for (size_t p = 0; p < n_path; p++)
-                        if (sample.rows[i].type == TYPE_SLAB && sample.rows[i].frames[0] == path[p].address &&
+                        if (sample.rows[i].type == TYPE_SLAB && row_site(&sample.rows[i]) == path[p].address &&
                                 sample.rows[i].charged == path[p].charged) {
                                 path[p].calls += sample.rows[i].counts.allocated_calls;
                                 path[p].live += row_live(&sample.rows[i]);
@@ -540,6 +540,64 @@ static void test_fold(void **state) {
         watch_end(&w);
 }
 
+/* ---- the kernel's own counts ----------------------------------------------------------------------------------------------
+ */
+
+static struct memcg_counters states_of(const struct watch *w, unsigned group) {
+        _cleanup_(tracker_sample_done) struct tracker_sample sample = {};
+        char reason[256];
+
+        if (!is_able(w->t, "memcg_state_tracepoints", reason))
+                cannot(reason);
+        assert_int_equal(w->t->ops->read(w->t, group, &sample), 0);
+        return sample.states;
+}
+
+/* Folds `from` into the group under watch; what both knew, and the sum of it, is known afterwards. */
+static void check_states_folded(const struct watch *w, unsigned from) {
+        struct memcg_counters a = states_of(w, from), b = states_of(w, w->group), both, left;
+
+        assert_int_equal(w->t->ops->fold(w->t, from, w->group), 0);
+        both = states_of(w, w->group);
+        left = states_of(w, from);
+        assert_int_equal(both.known, a.known & b.known);
+        print_message("# anon %lld and %lld are %lld\n", (long long)a.value[MEMCG_ANON], (long long)b.value[MEMCG_ANON],
+                (long long)both.value[MEMCG_ANON]);
+        for (enum memcg_counter k = 0; k < _MEMCG_MAX; k++) {
+                assert_near(both.value[k], a.value[k] + b.value[k], SLACK);
+                assert_near(left.value[k], 0, SLACK);
+        }
+        w->t->ops->end(w->t, from);
+}
+
+/* What the tracepoints told of either group is told of their sum, a fold into a group that was folded into as well. */
+static void test_states_are_folded(void **state) {
+        struct watch w = watch("states");
+        struct subject s = subject_of(w.c->path, (const subject_steps_t){hold_memory, hold_memory, hold_memory, hold_pipes});
+        int64_t anon = counter_of(w.c, MEMCG_ANON);
+        struct memcg_counters all;
+
+        for (size_t i = 0; i < 2; i++) {
+                unsigned old = w.group;
+
+                subject_step(&s);
+                w.group = renew(w.t, old);
+                subject_step(&s);
+                settle(w.c);
+                assert_true(states_of(&w, old).value[MEMCG_ANON] >= (int64_t)(i + 1) * (60 << 20));
+                assert_true(states_of(&w, w.group).known & 1u << MEMCG_KERNEL);
+                check_states_folded(&w, old);
+        }
+        all = states_of(&w, w.group);
+        print_message("# anon %lld, by the memcg %lld\n", (long long)all.value[MEMCG_ANON],
+                (long long)(counter_of(w.c, MEMCG_ANON) - anon));
+        assert_near(all.value[MEMCG_ANON], counter_of(w.c, MEMCG_ANON) - anon, 1 << 20);
+        assert_true(all.value[MEMCG_ANON] > 3 * (60 << 20));
+        assert_true(all.value[MEMCG_KERNEL] >= 0);
+        subject_end(&s);
+        watch_end(&w);
+}
+
 /* ---- others come and go ---------------------------------------------------------------------------------------------------
  */
 
@@ -604,6 +662,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test(test_nested),
                 cmocka_unit_test(test_renew),
                 cmocka_unit_test(test_fold),
+                cmocka_unit_test(test_states_are_folded),
                 cmocka_unit_test(test_others_come_and_go),
         };
 

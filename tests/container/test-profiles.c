@@ -5,6 +5,9 @@
  * kernel in a box (tests/unit/test-segment.c); here it is seen that the tracker keeps its word.
  */
 #include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/timerfd.h>
 
 #include "subject.h"
 
@@ -25,8 +28,8 @@ static void drop_more(void) {
                 close(more[i]);
 }
 
-static struct profile *start(struct engine *e, const struct cgroup *c) {
-        struct profile_label label = {.kind = "cgroup", .started_by = "cli", .spec = {.mode = MODE_MULTI}};
+static struct profile *start_with(struct engine *e, const struct cgroup *c, enum stacks stacks) {
+        struct profile_label label = {.kind = "cgroup", .started_by = "cli", .spec = {.mode = MODE_MULTI, .stacks = stacks}};
         struct profile *p = NULL;
         struct cgroup *own = NULL;
         char *why = NULL;
@@ -35,6 +38,10 @@ static struct profile *start(struct engine *e, const struct cgroup *c) {
         if (profile_start(e, own, &label, &p, &why) < 0)
                 fail_msg("%s", why);
         return p;
+}
+
+static struct profile *start(struct engine *e, const struct cgroup *c) {
+        return start_with(e, c, STACKS_OFF);
 }
 
 struct said {
@@ -67,11 +74,15 @@ static void says(struct profile *p, const char *who, const char *when, int64_t l
         assert_near(said.unattributed, 0, said.slack + near);
 }
 
-static struct engine *engine_of(void) {
+static struct engine *engine_with(const struct tracker_options *options) {
         struct engine *e = NULL;
 
-        assert_int_equal(engine_new(tracker_of(NULL), "/proc/kallsyms", &e, NULL), 0);
+        assert_int_equal(engine_new(tracker_of(options), "/proc/kallsyms", &e, NULL), 0);
         return e;
+}
+
+static struct engine *engine_of(void) {
+        return engine_with(NULL);
 }
 
 static void test_nested(void **state) {
@@ -129,6 +140,77 @@ static void test_reset(void **state) {
         profile_free(p);
         engine_free(e);
         group_end(c);
+}
+
+/* ---- losses ---------------------------------------------------------------------------------------------------------------
+ */
+
+/* Which losses of a document are whose. */
+struct verdict {
+        int64_t sites, stacks, names, engines;
+        bool accurate;
+};
+
+static struct verdict verdict_of(struct profile *p, const char *who) {
+        _cleanup_(summary_freep) struct summary *s = NULL;
+        struct verdict v = {};
+
+        assert_int_equal(profile_summary(p, NULL, &s, NULL), 0);
+        v.accurate = s->accurate;
+        v.sites = s->lost[LOSS_SITES_FULL];
+        v.stacks = s->lost[LOSS_STACKS_FULL];
+        v.names = v.sites + v.stacks + s->lost[LOSS_STACK_ERRORS] + s->lost[LOSS_STACK_MIXED];
+        for (enum loss l = 0; l < _LOSS_MAX; l++)
+                v.engines += loss_is_own(l) || l == LOSS_BULK_PAGES ? 0 : s->lost[l];
+        print_message("# %s: %lld without a site, %lld without a stack, the engine's %lld; %s\n", who, (long long)v.sites,
+                (long long)v.stacks, (long long)v.engines, v.accurate ? "accurate" : "not accurate");
+        return v;
+}
+
+static void hold_some_pipes(void) {
+        for (size_t i = 0; i < 100; i++)
+                must(pipe(&held[2 * i]) == 0, "pipe");
+}
+
+/* Many sites and many stacks: whatever it takes to begin and to end processes, sockets, memory. */
+static void flood_names(void) {
+        for (int i = 0; i < 20; i++)
+                must(system("ls -l /proc/self > /dev/null") == 0, "ls");
+        for (size_t i = 0; i < ELEMENTS(held); i++)
+                held[i] = i % 3 == 0 ? eventfd(0, 0) : i % 3 == 1 ? timerfd_create(CLOCK_MONOTONIC, 0) : inotify_init();
+        drop_held();
+        hold_sockets();
+        hold_memory();
+        drop_held();
+}
+
+/* One floods the tables of names; the other, which has its names already, loses none and stays accurate. */
+static void test_names_lost_are_own(void **state) {
+        struct engine *e = engine_with(&(struct tracker_options){.sites = 64, .stacks = 16});
+        struct cgroup *quiet = group_new("quiet"), *busy = group_new("busy");
+        struct subject calm = subject_new(quiet->path, hold_some_pipes, drop_held),
+                       loud = subject_new(busy->path, flood_names, nothing);
+        struct profile *q = start(e, quiet), *b = start_with(e, busy, STACKS_ALL);
+        struct verdict before, first, second;
+
+        subject_step(&calm);
+        before = verdict_of(q, "quiet, before");
+        assert_int_equal(before.names, 0);
+        subject_step(&loud);
+        first = verdict_of(b, "busy");
+        assert_true(first.sites > 0 && first.stacks > 0);
+        assert_false(first.accurate);
+        subject_step(&calm);
+        second = verdict_of(q, "quiet");
+        assert_int_equal(second.names, 0);
+        assert_true(second.accurate || second.engines > 0);
+        subject_end(&calm);
+        subject_end(&loud);
+        profile_free(q);
+        profile_free(b);
+        engine_free(e);
+        group_end(quiet);
+        group_end(busy);
 }
 
 /* ---- the end of a cgroup ---------------------------------------------------------------------------------------------------
@@ -267,6 +349,7 @@ int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_nested),
                 cmocka_unit_test(test_reset),
+                cmocka_unit_test(test_names_lost_are_own),
                 cmocka_unit_test(test_removal),
                 cmocka_unit_test(test_removal_seen_late),
                 cmocka_unit_test(test_removal_after_reset),

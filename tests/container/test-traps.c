@@ -418,7 +418,7 @@ static const struct tracker_row *first_site(const struct tracker_sample *s) {
         return first;
 }
 
-/* What a site holds: its address names it. */
+/* What a site holds: its address names it, which outlives a tracker. */
 static int64_t live_at(const struct tracker_sample *s, uint64_t site) {
         for (size_t i = 0; i < s->n_rows; i++)
                 if (is_charged_slab(&s->rows[i]) && s->rows[i].frames[0] == site)
@@ -428,7 +428,8 @@ static int64_t live_at(const struct tracker_sample *s, uint64_t site) {
 
 /* A pipe has several objects, so several sites leak: the first among churn has to be one of the large ones alone. */
 static void test_leak_among_churn(void **state) {
-        struct watch w = watch("leak-alone"), tiny;
+        const struct tracker_options by_call = {.no_tags = true};
+        struct watch w = watch_with("leak-alone", &by_call, &(struct tracker_wish){}), tiny;
         struct subject s = subject_new(w.c->path, hold_leaked_pipes, nothing);
         struct tracker_sample alone = {}, churn = {};
         const struct tracker_row *first;
@@ -440,8 +441,8 @@ static void test_leak_among_churn(void **state) {
         watch_end(&w);
         assert_true(row_live(first_site(&alone)) > LEAKED * 500);
 
-        tiny = watch_with(
-                "leak-tiny", &(struct tracker_options){.objects = TINY_OBJECTS, .spill = 128}, &(struct tracker_wish){});
+        tiny = watch_with("leak-tiny", &(struct tracker_options){.objects = TINY_OBJECTS, .spill = 128, .no_tags = true},
+                &(struct tracker_wish){});
         s = subject_new(tiny.c->path, leak_among_churn, nothing);
         subject_step(&s);
         settle(tiny.c);

@@ -12,7 +12,7 @@ from proc import SOURCE, Scratch, built, run
 from tap import Skip, check, equal, main
 
 FIXTURES = os.path.join(SOURCE, "tests", "fixtures", "ctl")
-VERBS = ("support", "list", "start", "stop", "off", "show", "report", "run", "help")
+VERBS = ("support", "list", "start", "stop", "off", "show", "report", "run", "allocinfo", "help")
 
 
 def cli(*arguments, **kwargs):
@@ -52,6 +52,10 @@ USAGE = [
     ("bogus", "run", "--spec=bogus", "true"),
     ("needs an ID", "report", "--json"),
     ("--limit", "report", "--type=slab"),
+    ("no argument", "allocinfo", "host"),
+    ("type", "allocinfo", "--type=slab"),
+    ("node", "allocinfo", "--group-by=node"),
+    ("--root", "list", "--root=/"),
     ("frobnicate", "help", "frobnicate"),
     ("\\x1b[2J", "\x1b[2J\n"),
 ]
@@ -191,6 +195,64 @@ def report_page(directory):
     equal(validate.errors(filtered), [], "the filtered document")
 
 
+TAGS = os.path.join(SOURCE, "tests", "fixtures", "allocinfo")
+
+
+def allocinfo_of(*arguments, kernel="7.2"):
+    return validate.validated(cli("allocinfo", "--json", f"--root={TAGS}/{kernel}", *arguments).stdout, "memcgprof.allocinfo")
+
+
+def allocinfo():
+    document = allocinfo_of()
+    equal((document["source"], document["content_id"], document["counting"], document["accurate"]), ("text", None, True, False), "head")
+    equal((document["total_sites"], len(document["sites"]), document["totals"]["tags"]), (14, 14, 17), "sites, rows and tags")
+    row = next(r for r in document["sites"] if r["key"] == "include/linux/seq_file_net.h:12:seq_open_net[nf_conntrack]")
+    equal(row, {"key": row["key"], "file": "include/linux/seq_file_net.h", "line": 12, "function": "seq_open_net",
+                "module": "nf_conntrack", "category": None, "bytes": 12288, "calls": 3, "accurate": False, "tags": 2}, "a row")
+    check(allocinfo_of(kernel="6.12")["accurate"], "format 1.0 knows nothing inaccurate")
+    page = cli("allocinfo", f"--root={TAGS}/7.2", "--function=seq_open_net", "-m", "1K").stdout
+    check("seq_file_net.h:12 seq_open_net [nf_conntrack] (inaccurate)" in page, f"the page lacks its row: {page}")
+    check("min_size=1024" in page and "12.0 KiB in 3 calls, 2 tags" in page, f"the page lacks filter or sum: {page}")
+
+
+def allocinfo_filters():
+    """Every option does what its name says, and totals are those of what matched."""
+    for options, keys in (
+            (("--filename=kernel/fork.c",), ["kernel/fork.c:307:alloc_thread_stack_node", "kernel/fork.c:1702:dup_mm"]),
+            (("--function=dup_mm",), ["kernel/fork.c:1702:dup_mm"]),
+            (("--modname=vmlinux", "-m", "600K", "-s", "c"), ["fs/dcache.c:1690:__d_alloc", "mm/readahead.c:248:page_cache_ra_unbounded",
+                                                            "mm/slub.c:2451:alloc_slab_page"]),
+            (("--modname=virtio_blk", "--lineno=888"), ["drivers/block/virtio_blk.c:888:virtblk_probe[virtio_blk]"]),
+            (("--max-size=-1",), ["kernel/fork.c:1702:dup_mm"]),
+            (("--inaccurate=yes", "-n", "1"), ["mm/slub.c:2451:alloc_slab_page"]),
+            (("--group-by=file", "-s", "t", "-n", "1"), ["drivers/block/virtio_blk.c"]),
+            (("--function=nobody",), [])):
+        document = allocinfo_of(*options)
+        equal([r["key"] for r in document["sites"]], keys, f"rows for {options}")
+        if "-n" not in options:
+            equal(document["totals"]["bytes"], sum(r["bytes"] for r in document["sites"]), f"total for {options}")
+
+
+def allocinfo_refused(directory):
+    """Whatever there is not to read, it is one sentence with the reason."""
+    def machine(name, files):
+        for path, text in files.items():
+            os.makedirs(os.path.dirname(f"{directory}/{name}{path}"), exist_ok=True)
+            with open(f"{directory}/{name}{path}", "w", encoding="ascii") as f:
+                f.write(text)
+        return f"--root={directory}/{name}"
+
+    sysctl = "/proc/sys/vm/mem_profiling"
+    head = "allocinfo - version: 2.0\n"
+    sentence(cli("allocinfo", f"--root={directory}/none"), 1, "CONFIG_MEM_ALLOC_PROFILING")
+    sentence(cli("allocinfo", machine("never", {sysctl: "0\n", "/proc/cmdline": "sysctl.vm.mem_profiling=never\n"})), 1, "never")
+    sentence(cli("allocinfo", machine("shut", {sysctl: "0\n", "/proc/cmdline": "sysctl.vm.mem_profiling=1\n"})), 1, "shut")
+    sentence(cli("allocinfo", machine("wrong", {sysctl: "1\n", "/proc/allocinfo": head + "1 1 a.c:1 func:f \n\x1b[2J\n"})), 1,
+             "Line 3", "\\x1b[2J")
+    off = cli("allocinfo", machine("off", {sysctl: "0\n", "/proc/allocinfo": head + "1 1 a.c:1 func:f \n"}))
+    check("vm.mem_profiling is 0" in off.stdout and "a.c:1 f" in off.stdout, f"it does not say that it is off: {off.stdout!r}")
+
+
 def not_root(directory):
     """Without root, run says so in one sentence and does not run the command."""
     if os.geteuid() != 0:
@@ -222,6 +284,10 @@ def tests(tap):
         tap.case("report finds the newest one of an id", reports, directory)
         tap.case("report lists what there is", report_list, directory)
         tap.case("report shows a page, and filters like the daemon", report_page, directory)
+    tap.case("allocinfo reads a saved text, as a document and as a page", allocinfo)
+    tap.case("allocinfo filters, sorts and groups", allocinfo_filters)
+    with Scratch() as directory:
+        tap.case("allocinfo says what there is not to read", allocinfo_refused, directory)
     with Scratch() as directory:
         tap.case("run needs root and says so", not_root, directory)
 

@@ -83,6 +83,15 @@ static void test_list(void **state) {
         check_page("list.json", render_list, "list.txt");
 }
 
+static int render_tags(FILE *out, const json_t *document) {
+        return render_allocinfo(out, document, 5);
+}
+
+static void test_allocinfo(void **state) {
+        check_page("allocinfo.json", render_tags, "allocinfo.txt");
+        check_page("allocinfo-grouped.json", render_tags, "allocinfo-grouped.txt");
+}
+
 /* Wrong types, absent members and hostile names: a page all the same, and every byte of it is harmless. */
 static void test_hostile(void **state) {
         _cleanup_(document_unrefp) json_t *document = fixture_document("hostile.json");
@@ -100,6 +109,7 @@ static void test_other_formats(void **state) {
 
         free(page_of(summary, render_list, -EBADMSG));
         free(page_of(summary, render_support, -EBADMSG));
+        free(page_of(summary, render_tags, -EBADMSG));
         free(page_of(none, render_20_rows, -EBADMSG));
         free(page_of(NULL, render_20_rows, -EBADMSG));
 }
@@ -177,6 +187,7 @@ int main(void) {
                 cmocka_unit_test(test_report),
                 cmocka_unit_test(test_support),
                 cmocka_unit_test(test_list),
+                cmocka_unit_test(test_allocinfo),
                 cmocka_unit_test(test_hostile),
                 cmocka_unit_test(test_other_formats),
                 cmocka_unit_test(test_parse),

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import time
 
-from proc import SOURCE, need, run, stop, Scratch
+from proc import PATIENCE, SOURCE, need, run, stop, Scratch
 from tap import Failure
 
 NAME = "org.memcgprof1"
@@ -75,7 +75,7 @@ class Bus:
 
     def busctl(self, *arguments, seconds=30):
         """busctl's standard output; BusError with its words when it fails."""
-        done = run(["busctl", f"--address={self.address}", f"--timeout={seconds}", *map(str, arguments)], seconds=seconds + 10)
+        done = run(["busctl", f"--address={self.address}", f"--timeout={seconds * PATIENCE:g}", *map(str, arguments)], seconds=seconds + 10)
         if done.returncode != 0:
             raise BusError(done.stderr.strip().removeprefix("Call failed: "))
         return done.stdout
@@ -153,7 +153,7 @@ class Signals:
         self.process.stderr.close()
 
     def _read_until(self, stream, mark, seconds):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         while mark not in self.buffer:
             ready, _, _ = select.select([stream], [], [], max(0, end - time.monotonic()))
             chunk = os.read(stream.fileno(), 65536) if ready else b""

@@ -35,6 +35,19 @@ class Client:
         signature = {"StopProfile": "oa{sv}", "ListProfiles": "a{sv}", "DescribeSupport": "a{sv}"}.get(member, "sa{sv}")
         return self.call(PATH, MANAGER, member, signature, *arguments, dbus.Dictionary(options or {}, signature="sv"))
 
+    def start(self, target, spec=None):
+        """StartProfile of a Group, or of a target by words. Returns the object."""
+        target = target if isinstance(target, str) else f"cgroup:{target.path}"
+        return str(self.manager("StartProfile", target, options={"spec": spec} if spec else {}))
+
+    def stop(self, *paths):
+        for path in paths:
+            self.manager("StopProfile", dbus.ObjectPath(path))
+
+    def effective(self):
+        """The mode that is in force."""
+        return str(self.get(PATH, MANAGER, "EffectiveMode"))
+
     def profile(self, path, member, *arguments, filter=None):
         signature = "sa{sv}" if member == "Dump" else "a{sv}"
         return self.call(path, PROFILE, member, signature, *arguments, dbus.Dictionary(filter or {}, signature="sv"))
@@ -52,8 +65,12 @@ class Client:
         return int(self.get(path, PROFILE, "LiveBytes"))
 
     def paths(self):
-        """Object paths of all profiles, as ListProfiles gives them."""
-        return [str(entry[0]) for entry in self.manager("ListProfiles")]
+        """Object paths of all profiles that somebody started, as ListProfiles gives them."""
+        return [str(path) for path, *_, more in self.manager("ListProfiles") if "kernel" not in more["requesters"]]
+
+    def has_record(self):
+        """The host's profile is the kernel's own record: it is always there, and no business of modes."""
+        return len(self.paths()) < len(self.manager("ListProfiles"))
 
 
 def refused(error, words, function, *arguments, **keywords):

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 
-from proc import built, ended, need, need_root, run, stop, Scratch
+from proc import PATIENCE, built, ended, need, need_root, run, stop, Scratch
 from tap import Failure, Skip
 
 HOOK_PATH_ENV = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
@@ -144,7 +144,7 @@ class Container:
         return self.errors.read().decode(errors="backslashreplace").strip()
 
     def _line(self, seconds):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * PATIENCE
         while b"\n" not in self.buffer:
             ready, _, _ = select.select([self.process.stdout], [], [], max(0, end - time.monotonic()))
             chunk = os.read(self.process.stdout.fileno(), 65536) if ready else b""

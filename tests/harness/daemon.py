@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 
-from proc import built, ended, stop, Scratch
+from proc import PATIENCE, built, ended, stop, Scratch
 from tap import Failure
 
 
@@ -54,7 +54,7 @@ class Daemon:
         pidfd = os.pidfd_open(self.process.pid)
         try:
             while True:
-                readable, _, _ = select.select([ready, pidfd], [], [], seconds)
+                readable, _, _ = select.select([ready, pidfd], [], [], seconds * PATIENCE)
                 if ready in readable and b"READY=1" in ready.recv(65536):
                     return
                 if not readable or pidfd in readable:

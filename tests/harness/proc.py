@@ -12,6 +12,7 @@ import time
 from tap import Failure, Skip
 
 SOURCE = os.environ.get("MEMCGPROF_SOURCE") or os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
+PATIENCE = float(os.environ.get("MEMCGPROF_PATIENCE") or 1)  # emulated machines: how many times longer what may hang is waited for
 BUILD = os.environ.get("MEMCGPROF_BUILD") or os.path.join(SOURCE, "build")
 
 
@@ -44,7 +45,7 @@ def ended(process, seconds):
         return True
     fd = os.pidfd_open(process.pid)
     try:
-        select.select([fd], [], [], max(0, seconds))
+        select.select([fd], [], [], max(0, seconds * PATIENCE))
     finally:
         os.close(fd)
     return process.poll() is not None
@@ -69,14 +70,14 @@ def run(command, seconds=60, **kwargs):
     if "input" in kwargs:
         del kwargs["stdin"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, errors="backslashreplace", timeout=seconds, **kwargs)
+        return subprocess.run(command, capture_output=True, text=True, errors="backslashreplace", timeout=seconds * PATIENCE, **kwargs)
     except subprocess.TimeoutExpired as e:
-        raise Failure(f"{' '.join(map(str, command))} took more than {seconds} s") from e
+        raise Failure(f"{' '.join(map(str, command))} took more than {seconds * PATIENCE:g} s") from e
 
 
 def eventually(condition, seconds, what, step=0.02):
     """Waits for what no event announces, e.g. for RCU to free. Returns condition()'s first true value."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + seconds * PATIENCE
     while True:
         value = condition()
         if value:

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Adds up what meson's tests said: tally.py (BUILD-DIRECTORY LOG SUITE,SUITE...)...
+"""Adds up what meson's tests said: tally.py (BUILD-DIRECTORY LOG SUITE-OR-=TEST,...)...
 
 Counts TAP subtests. What gave no result counts as failed: a test that meson knows and the log does not, one that printed no
 subtest, one that ended badly although no subtest failed. Prints what was skipped and why, what failed, and one closing line.
@@ -67,12 +67,13 @@ class Tally:
 
 
 def expected(directory, suites):
-    """Names of the tests that meson has in `suites`; of a sanitizer tree not those of the repository."""
+    """Names of the tests that meson has in `suites` (=NAME: the test itself); of a sanitizer tree not those of the repository."""
     known = json.loads(subprocess.run(["meson", "introspect", "--tests", directory], check=True, capture_output=True).stdout)
     skip_repository = directory.endswith("-asan")
     names = []
     for test in known:
         its = {s.split(":")[-1] for s in test["suite"]}
+        its.add("=" + test["name"])
         if its & set(suites) and not (skip_repository and "repository" in its):
             names.append(test["name"])
     return names

@@ -27,14 +27,14 @@ class Tap:
         for line in str(text).splitlines():
             print("#", line.encode("ascii", "backslashreplace").decode(), flush=True)
 
-    def _result(self, ok, name, directive=""):
+    def result(self, ok, name, directive=""):
         self.n += 1
         self.failed += not ok
         clean = name.replace("#", "").replace("\n", " ")
         print(f"{'ok' if ok else 'not ok'} {self.n} - {clean}{directive}", flush=True)
 
     def skip(self, name, reason):
-        self._result(True, name, f" # SKIP {reason}")
+        self.result(True, name, f" # SKIP {reason}")
 
     def case(self, name, function, *args, **kwargs):
         """Runs one case. Returns what the function returned, or None when it failed or was skipped."""
@@ -44,14 +44,14 @@ class Tap:
             self.skip(name, str(e) or "no reason given")
             return None
         except Failure as e:
-            self._result(False, name)
+            self.result(False, name)
             self.diag(e)
             return None
         except Exception:  # the case failed, whatever it was; KeyboardInterrupt and SystemExit go through
-            self._result(False, name)
+            self.result(False, name)
             self.diag(traceback.format_exc())
             return None
-        self._result(True, name)
+        self.result(True, name)
         return value
 
     def finish(self):
@@ -80,6 +80,6 @@ def main(function):
             sys.exit(0)
         tap.skip("the rest of this file", str(e))
     except Exception:
-        tap._result(False, "the test file ran to its end")
+        tap.result(False, "the test file ran to its end")
         tap.diag(traceback.format_exc())
     sys.exit(tap.finish())

@@ -9,6 +9,7 @@
 #include <linux/btf.h>
 #include <sys/stat.h>
 
+#include "allocinfo-uapi.h"
 #include "kernel-probe.h"
 #include "ktypes.h"
 
@@ -40,12 +41,22 @@ static int memory_layout(enum cgroup_layout *ret, char **reterr) {
         return 0;
 }
 
-static int content_id(int fd, uint64_t *ret) {
-        *ret = 7;
+/* The content id, and no tag that is asked for. */
+static int allocinfo_ioctl(int fd, unsigned long request, void *data) {
+        if (request != UAPI_CONTENT_ID)
+                return -ENOENT;
+        *(struct uapi_content_id *)data = (struct uapi_content_id){7};
         return answers.ioctl;
 }
 
-static const struct kernel_calls calls = {load_program, attach_fentry, memory_layout, content_id};
+static ssize_t allocinfo_read_text(int fd, void *data, size_t n) {
+        ssize_t r = read(fd, data, n);
+
+        return r < 0 ? -errno : r;
+}
+
+static const struct allocinfo_ops allocinfo_calls = {allocinfo_ioctl, allocinfo_read_text};
+static const struct kernel_calls calls = {load_program, attach_fentry, memory_layout, &allocinfo_calls};
 
 static void add_file(const struct machine *m, const char *path, const void *data, size_t n) {
         _cleanup_free_ char *full = format("%s%s", m->root, path);
@@ -63,6 +74,12 @@ static void add_file(const struct machine *m, const char *path, const void *data
 
 static void add_text(const struct machine *m, const char *path, const char *text) {
         add_file(m, path, text, strlen(text));
+}
+
+static void remove_file(const struct machine *m, const char *path) {
+        _cleanup_free_ char *full = format("%s%s", m->root, path);
+
+        assert_int_equal(unlink(full), 0);
 }
 
 /* ---- a BTF ---- */
@@ -233,8 +250,9 @@ static void bare_machine(void **state) {
         expect(s, "fentry", false, "not known");
         expect(s, "alloc_tags", false, "not known");
         expect(s, "kallsyms", false, "/proc/kallsyms");
-        expect(s, "allocinfo", false, "does not exist");
-        expect(s, "allocinfo_ioctl", false, "does not exist");
+        expect(s, "allocinfo", false, "CONFIG_MEM_ALLOC_PROFILING");
+        expect(s, "allocinfo_ioctl", false, "CONFIG_MEM_ALLOC_PROFILING");
+        expect(s, "allocinfo_accuracy", false, "CONFIG_MEM_ALLOC_PROFILING");
         expect(s, "vm.mem_profiling", false, "no sysctl");
         for (const char *const *n = (const char *const[]){"stacks", "units", NULL}; *n; n++)
                 expect(s, *n, false, "not part of this version");
@@ -267,9 +285,33 @@ static void machine_with_all(void **state) {
         /* The id of the 21st type written. */
         assert_int_equal(answers.fentry_function, 21);
         expect(s, "kallsyms", true, "2 functions");
-        expect(s, "allocinfo", true, "can be read");
+        expect(s, "allocinfo", true, "content id 7");
         expect(s, "allocinfo_ioctl", true, "content id 7");
+        expect(s, "allocinfo_accuracy", true, "no tag");
         expect(s, "vm.mem_profiling", true, "is 1");
+        assert_null(strstr(support_find(s, "vm.mem_profiling")->reason, "compressed"));
+        expect(s, "alloc_tags", true, "file and line");
+}
+
+/* The kernel has them, and does not use them. */
+static void tags_are_off(void **state) {
+        const struct machine *m = *state;
+        _cleanup_(support_freep) struct support *off = NULL, *never = NULL, *shut_down = NULL;
+        _cleanup_free_ char *allocinfo = format("%s/proc/allocinfo", m->root);
+
+        add_btf(m, true, NULL);
+        add_text(m, "/proc/allocinfo", "allocinfo - version: 2.0\n");
+        add_text(m, "/proc/sys/vm/mem_profiling", "0\n");
+        off = probe(m);
+        assert_false(off->alloc_tags);
+        expect(off, "alloc_tags", false, "vm.mem_profiling is not 1");
+        add_text(m, "/proc/cmdline", "quiet sysctl.vm.mem_profiling=never\n");
+        never = probe(m);
+        expect(never, "alloc_tags", false, "until the next boot");
+        add_text(m, "/proc/cmdline", "quiet\n");
+        unlink(allocinfo);
+        shut_down = probe(m);
+        expect(shut_down, "alloc_tags", false, "until the next boot");
 }
 
 static void every_needed_part_decides(void **state) {
@@ -294,14 +336,16 @@ static void refusals_have_reasons(void **state) {
         add_btf(m, false, NULL);
         add_text(m, "/proc/kallsyms", "0000000000000000 T f\n");
         add_text(m, "/proc/sys/kernel/kptr_restrict", "2\n");
-        add_text(m, "/proc/allocinfo", "");
+        add_text(m, "/proc/allocinfo", "allocinfo - version: 2.0\n");
         add_text(m, "/proc/sys/vm/mem_profiling", "0\n");
         add_text(m, "/proc/cmdline", "ro cgroup.memory=nosocket,nokmem\n");
         add_text(m, "/sys/kernel/security/lockdown", "none integrity [confidentiality]\n");
         answers = (struct answers){.layout = CGROUP_HYBRID, .fentry = -EPERM, .ioctl = -ENOTTY};
         s = probe(m);
         expect(s, "kallsyms", false, "kptr_restrict is 2");
+        expect(s, "allocinfo", true, "its text is read");
         expect(s, "allocinfo_ioctl", false, "no ioctl");
+        expect(s, "allocinfo_accuracy", false, "is 0");
         expect(s, "vm.mem_profiling", false, "is 0");
         expect(s, "memory_cgroup", true, "nokmem");
         expect(s, "fentry", false, "policy");
@@ -320,6 +364,38 @@ static void refusals_have_reasons(void **state) {
         u = probe(m);
         expect(u, "bpf", true, "could be loaded");
         assert_string_equal(u->backend, "bpf-tracepoints");
+}
+
+/* What a kernel with allocation profiling says when it does not profile, or not all. */
+static void allocinfo_states(void **state) {
+        const struct machine *m = *state;
+        _cleanup_(support_freep) struct support *inaccurate = NULL, *never = NULL, *shut = NULL, *future = NULL;
+
+        answers.ioctl = -ENOTTY;
+        add_text(m, "/proc/sys/vm/mem_profiling", "1\n");
+        add_text(m, "/proc/sys/vm/mem_profiling_compressed", "1\n");
+        add_text(m, "/proc/allocinfo", "allocinfo - version: 2.0\n1 1 a.c:1 func:f accurate:no \n1 1 a.c:1 func:f \n");
+        inaccurate = probe(m);
+        expect(inaccurate, "vm.mem_profiling", true, "compressed");
+        expect(inaccurate, "allocinfo_accuracy", false, "1 tags");
+
+        add_text(m, "/proc/sys/vm/mem_profiling", "0\n");
+        add_text(m, "/proc/cmdline", "sysctl.vm.mem_profiling=never\n");
+        never = probe(m);
+        expect(never, "allocinfo", false, "zeros only");
+        expect(never, "vm.mem_profiling", false, "cannot be told to");
+
+        remove_file(m, "/proc/allocinfo");
+        add_text(m, "/proc/cmdline", "sysctl.vm.mem_profiling=1,compressed\n");
+        shut = probe(m);
+        expect(shut, "allocinfo", false, "shut its allocation profiling down");
+        expect(shut, "vm.mem_profiling", false, "cannot be told to");
+
+        expect(shut, "memcg_interface", false, "no kernel");
+        add_text(m, "/sys/fs/cgroup/memory.allocinfo", "");
+        future = probe(m);
+        expect(future, "memcg_interface", true, "does not know it");
+        assert_string_equal(future->backend, "none");
 }
 
 /* A file cut anywhere, and files with one wrong byte: an answer or a refusal, never a read outside (the sanitizers see to
@@ -438,8 +514,10 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 ON_MACHINE(bare_machine),
                 ON_MACHINE(machine_with_all),
+                ON_MACHINE(tags_are_off),
                 ON_MACHINE(every_needed_part_decides),
                 ON_MACHINE(refusals_have_reasons),
+                ON_MACHINE(allocinfo_states),
                 ON_MACHINE(broken_btf),
                 ON_MACHINE(overlong_btf),
                 ON_MACHINE(cyclic_btf),

@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "kallsyms.h"
 #include "measure.h"
 
 /* Every function is 0x100 long. */
@@ -29,20 +30,7 @@ static const char kallsyms[] = "ffffffff81000000 T _stext\n"
 #define SITE(i) (0xffffffff81001010 + (uint64_t)(i)*0x100)
 
 static int load(void **state) {
-        char path[] = "/tmp/memcgprof-kallsyms-XXXXXX";
-        int fd = mkstemp(path), r;
-
-        assert_true(fd >= 0);
-        assert_int_equal(write(fd, kallsyms, strlen(kallsyms)), strlen(kallsyms));
-        r = symbols_load(path, (struct symbols **)state, NULL);
-        close(fd);
-        unlink(path);
-        return r;
-}
-
-static int unload(void **state) {
-        symbols_free(*state);
-        return 0;
+        return load_symbols(kallsyms, state);
 }
 
 /* xorshift64*: the same figures in every run. */
@@ -143,6 +131,86 @@ static void test_names(void **state) {
         assert_int_equal(tracker_counts_live(&find(&m, "alloc_thread_stack_node")->counts), 16384);
         assert_int_equal(measures_explain(&m), 4096 + 16384);
         measures_done(&m);
+}
+
+/* A row by an alloc tag; strings are copied, as a tracker may hold the same ones at several places. */
+static struct tracker_row tag_row(const char *file, uint32_t line, const char *function, const char *module,
+        enum site_type type, struct tracker_counts counts) {
+        return (struct tracker_row){.type = type,
+                .charged = true,
+                .live_known = true,
+                .node = -1,
+                .file = strdup(file),
+                .line = line,
+                .function = strdup(function),
+                .module = strdup(module),
+                .counts = counts};
+}
+
+static void tag_rows_done(struct tracker_row *rows, size_t n) {
+        for (size_t i = 0; i < n; i++) {
+                free((char *)rows[i].file);
+                free((char *)rows[i].function);
+                free((char *)rows[i].module);
+        }
+}
+
+static const struct measure *find_type(const struct measures *m, const char *name, enum site_type type) {
+        for (size_t i = 0; i < m->n; i++)
+                if (m->items[i].symbol.name && streq(m->items[i].symbol.name, name) && m->items[i].type == type)
+                        return &m->items[i];
+        return NULL;
+}
+
+/* What a tag says is the site: whatever place it is kept at, and not where its module was loaded. */
+static void test_tags(void **state) {
+        struct tracker_row rows[] = {
+                tag_row("fs/pipe.c", 789, "alloc_pipe_info", "", TYPE_SLAB, (struct tracker_counts){1000, 10}),
+                tag_row("fs/pipe.c", 789, "alloc_pipe_info", "", TYPE_SLAB, (struct tracker_counts){500, 5, 100, 1}),
+                tag_row("fs/pipe.c", 789, "alloc_pipe_info", "", TYPE_PAGE, (struct tracker_counts){4096, 1}),
+                tag_row("fs/pipe.c", 790, "alloc_pipe_info", "", TYPE_SLAB, (struct tracker_counts){10, 1}),
+                tag_row("a.c", 1, "made", "older", TYPE_SLAB, (struct tracker_counts){20, 2}),
+                tag_row("a.c", 1, "made", "newer", TYPE_SLAB, (struct tracker_counts){30, 3}),
+                tag_row("b.c", 1, "made", "newer", TYPE_SLAB, (struct tracker_counts){40, 4}),
+                {.type = TYPE_PAGE, .charged = true, .live_known = true, .node = -1, .function = "made", .counts = {16384, 1}},
+        };
+        struct measures m = take(state, rows, ELEMENTS(rows), &(struct tracker_counts){4096 + 16384, 2});
+        const struct measure *first = find_type(&m, "alloc_pipe_info", TYPE_SLAB);
+
+        assert_int_equal(m.n, 7);
+        assert_int_equal(first->counts.allocated_bytes, 1500);
+        assert_int_equal(first->counts.freed_calls, 1);
+        assert_int_equal(first->line, 789);
+        assert_false(measure_is_synthetic(first));
+        assert_true(measure_is_synthetic(find(&m, "made"))); /* without a file: it comes first */
+        assert_true(m.tags);
+        assert_false(m.stacks);
+        measures_scale(&m);
+        assert_int_equal(m.n, 7);
+        assert_int_equal(measures_explain(&m), 1400 + 4096 + 10 + 90 + 16384);
+        measures_done(&m);
+        tag_rows_done(rows, ELEMENTS(rows) - 1);
+}
+
+/* Pages by tags are counted; the others, whose allocations came without one, are brought to what is left of the sum. */
+static void test_tags_among_samples(void **state) {
+        const struct tracker_counts pages = {100 * 4096, 100, 10 * 4096, 10};
+        struct tracker_row rows[] = {
+                tag_row("mm/memory.c", 440, "pte_alloc_one", "", TYPE_PAGE, (struct tracker_counts){60 * 4096, 60, 4096, 1}),
+                page_row(0, true, (struct tracker_counts){20 * 4096, 20}),
+                page_row(1, true, (struct tracker_counts){30 * 4096, 30, 3 * 4096, 3}),
+        };
+        struct measures m = take(state, rows, ELEMENTS(rows), &pages);
+        struct tracker_counts sum;
+
+        measures_scale(&m);
+        sum = sum_of_pages(&m);
+        assert_counts(&sum, &pages);
+        assert_counts(&find(&m, "pte_alloc_one")->counts, &rows[0].counts);
+        assert_false(find(&m, "pte_alloc_one")->estimated);
+        assert_true(m.tags && m.stacks);
+        measures_done(&m);
+        tag_rows_done(rows, 1);
 }
 
 /* ---- known mixes ------------------------------------------------------------------------------------------------------- */
@@ -337,59 +405,6 @@ static void test_unsampled(void **state) {
         measures_done(&m);
 }
 
-/* ---- several samples --------------------------------------------------------------------------------------------------- */
-
-static void test_add(void **state) {
-        const struct tracker_counts pages = {100 * 4096, 100}, more = {60 * 4096, 60, 20 * 4096, 20};
-        struct tracker_row first[] = {page_row(0, true, (struct tracker_counts){90 * 4096, 90}),
-                page_row(1, true, (struct tracker_counts){20 * 4096, 20})};
-        struct tracker_row second[] = {page_row(1, true, (struct tracker_counts){40 * 4096, 40, 12 * 4096, 12}),
-                page_row(2, false, (struct tracker_counts){4096, 1})}; /* a segment may count a part */
-        struct measures sum = {}, a = take(state, first, 2, &pages), b = take(state, second, 2, &more);
-        struct tracker_counts wanted = {160 * 4096, 160, 20 * 4096, 20}, got;
-
-        a.irq_bytes = 5;
-        b.irq_bytes = 7;
-        b.lost[LOSS_RECURSION] = 2;
-        b.swept_at_us = 9;
-        a.states = b.states = (struct memcg_counters){.known = 3, .value = {4, 5}};
-        assert_int_equal(measures_add(&sum, &a), 0);
-        assert_int_equal(measures_add(&sum, &b), 0);
-        assert_int_equal(sum.n, 3);
-        assert_int_equal(sum.irq_bytes, 12);
-        assert_int_equal(sum.lost[LOSS_RECURSION], 2);
-        assert_int_equal(sum.swept_at_us, 9);
-        assert_int_equal(sum.states.known, 3);
-        assert_int_equal(sum.states.value[1], 10);
-        assert_int_equal(measures_explain(&sum), 140 * 4096);
-        measures_scale(&sum);
-        got = sum_of_pages(&sum);
-        assert_counts(&got, &wanted);
-        assert_int_equal(find(&sum, "site_2")->counts.allocated_bytes, 4096);
-        assert_int_equal(measures_explain(&sum), 140 * 4096);
-        measures_done(&sum);
-        measures_done(&a);
-        measures_done(&b);
-}
-
-/* The base had nothing but a sum; the sum of what came since is exact all the same. */
-static void test_subtract(void **state) {
-        const struct tracker_counts before = {10 * 4096, 10}, after = {50 * 4096, 50, 4096, 1};
-        struct tracker_row rows[] = {page_row(0, true, (struct tracker_counts){44 * 4096, 44})};
-        struct measures base = take(state, NULL, 0, &before), m = take(state, rows, 1, &after);
-        struct tracker_counts wanted = {40 * 4096, 40, 4096, 1}, got;
-
-        measures_scale(&base);
-        measures_scale(&m);
-        measures_subtract(&m, &base);
-        got = sum_of_pages(&m);
-        assert_counts(&got, &wanted);
-        assert_counts(&m.pages, &wanted);
-        assert_int_equal(measures_explain(&m), 39 * 4096);
-        measures_done(&base);
-        measures_done(&m);
-}
-
 /* ---- judging ----------------------------------------------------------------------------------------------------------- */
 
 static bool blind(enum site_type type, bool charged, int64_t freed, int64_t written_off) {
@@ -447,16 +462,16 @@ static void test_live_leaves_blind_out(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_names),
+                cmocka_unit_test(test_tags),
+                cmocka_unit_test(test_tags_among_samples),
                 cmocka_unit_test(test_known_mixes),
                 cmocka_unit_test(test_sums_are_exact),
                 cmocka_unit_test(test_without_sampling_nothing_changes),
                 cmocka_unit_test(test_certain_samples),
                 cmocka_unit_test(test_unsampled),
-                cmocka_unit_test(test_add),
-                cmocka_unit_test(test_subtract),
                 cmocka_unit_test(test_blind),
                 cmocka_unit_test(test_live_leaves_blind_out),
         };
 
-        return cmocka_run_group_tests(tests, load, unload);
+        return cmocka_run_group_tests(tests, load, unload_symbols);
 }

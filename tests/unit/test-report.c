@@ -60,10 +60,14 @@ static struct figures any_figures(void) {
 static void make_row(struct row *r) {
         *r = (struct row){
                 .key = any_name(),
+                .file = maybe() ? any_name() : NULL,
                 .function = maybe() ? any_name() : NULL,
                 .module = maybe() ? any_name() : NULL,
+                .category = maybe() ? any_name() : NULL,
                 .has_offset = maybe(),
+                .has_line = maybe(),
                 .offset = (uint32_t)any(),
+                .line = (uint32_t)any(),
                 .type = any() % (_TYPE_MAX + 1),
                 .charged = maybe(),
                 .live_known = maybe(),
@@ -161,12 +165,12 @@ static json_t *row_json(const struct row *r) {
         json_t *o = json_object();
 
         set(o, "key", text_or_null(r->key));
-        set(o, "file", json_null());
-        set(o, "line", json_null());
+        set(o, "file", text_or_null(r->file));
+        set(o, "line", integer_or_null(r->has_line, r->line));
         set(o, "function", text_or_null(r->function));
         set(o, "offset", integer_or_null(r->has_offset, r->offset));
         set(o, "module", text_or_null(r->module));
-        set(o, "category", json_null());
+        set(o, "category", text_or_null(r->category));
         set(o, "type", text_or_null(site_type_to_string(r->type)));
         set(o, "charged", json_boolean(r->charged));
         set_figures(o, &r->figures, r->live_known);

@@ -54,7 +54,7 @@ static void rows_are_merged(void **state) {
 }
 
 static void different_rows_stay_apart(void **state) {
-        struct tracker_row rows[7];
+        struct tracker_row rows[12];
         struct sample_adder a = {};
 
         for (size_t i = 0; i < ELEMENTS(rows); i++)
@@ -65,6 +65,14 @@ static void different_rows_stay_apart(void **state) {
         rows[4].estimated = true;
         rows[5].n_frames = 2;
         rows[6].function = "alloc_thread_stack_node";
+        for (size_t i = 7; i < ELEMENTS(rows); i++) { /* by alloc tags */
+                rows[i].n_frames = 0;
+                rows[i].line = 7;
+                rows[i].file = i == 8 ? "b.c" : "a.c";
+                rows[i].function = i == 9 ? "other" : "made";
+                rows[i].module = i == 10 ? "module" : "";
+        }
+        rows[11].line = 8;
         for (unsigned k = 0; k < 2; k++) {
                 struct tracker_sample s = {};
 
@@ -89,7 +97,11 @@ static void what_is_not_bytes(void **state) {
                         .charges_verified = k,
                         .swept_at_us = 7 - k,
                         .states = {.known = k == 1 ? 6 : 3, .value = {0, k, k}},
-                        .lost = {[LOSS_RECURSION] = 5 * k, [LOSS_OBJECTS_FULL] = k, [LOSS_MISSED_FREES] = 2 * k}};
+                        .lost = {[LOSS_RECURSION] = 5 * k,
+                                [LOSS_OBJECTS_FULL] = k,
+                                [LOSS_SITES_FULL] = 3 * k,
+                                [LOSS_STACKS_FULL] = 4 * k,
+                                [LOSS_MISSED_FREES] = 2 * k}};
                 struct tracker_row row = make(TYPE_USER, true, 1, 10);
 
                 row.estimated = true;
@@ -113,6 +125,8 @@ static void what_is_not_bytes(void **state) {
         assert_int_equal(a.sample.lost[LOSS_RECURSION], 10);   /* the engine's, not a sum */
         assert_int_equal(a.sample.lost[LOSS_OBJECTS_FULL], 3); /* each group's own */
         assert_int_equal(a.sample.lost[LOSS_MISSED_FREES], 6);
+        assert_int_equal(a.sample.lost[LOSS_SITES_FULL], 9);
+        assert_int_equal(a.sample.lost[LOSS_STACKS_FULL], 12);
         sample_adder_done(&a);
 }
 
@@ -140,6 +154,30 @@ static void sampled_pages(void **state) {
         assert_int_equal(sum.live_calls, 12);
         assert_int_equal(sum.charged_gone, 300);
         assert_int_equal(sum.charged.value[MEMCG_SLAB], 5);
+        assert_int_equal(sum.charged.known, 1u << MEMCG_SLAB | 1u << MEMCG_PERCPU);
+        tracker_sample_done(&s);
+}
+
+/* Pages by alloc tags are counted one by one, so that nothing of them is an estimate, and say nothing of vmalloc. */
+static void tagged_pages(void **state) {
+        char symbols[] = "/tmp/memcgprof-symbols-XXXXXX";
+        _cleanup_(names_freep) struct names *names = NULL;
+        struct tracker_sample s = {.pages = {.allocated_bytes = 8192, .allocated_calls = 2, .freed_bytes = 4096}};
+        struct tracker_row row = make(TYPE_PAGE, true, 0, 8192);
+        struct sample_sum sum = {};
+
+        sim_write_symbols(symbols);
+        assert_int_equal(names_new(symbols, &names), 0);
+        unlink(symbols);
+        row.n_frames = 0;
+        row.file = "mm/memory.c";
+        row.function = "pte_alloc_one";
+        row.module = "";
+        row.counts.freed_bytes = 4096;
+        put(&s, row);
+        sample_sum_add(&sum, names, &s);
+        assert_int_equal(sum.charged_bytes, 4096);
+        assert_int_equal(sum.charged_gone, 4096);
         assert_int_equal(sum.charged.known, 1u << MEMCG_SLAB | 1u << MEMCG_PERCPU);
         tracker_sample_done(&s);
 }
@@ -190,6 +228,7 @@ int main(void) {
                 cmocka_unit_test(what_is_not_bytes),
                 cmocka_unit_test(nodes_are_merged),
                 cmocka_unit_test(sampled_pages),
+                cmocka_unit_test(tagged_pages),
                 cmocka_unit_test(counted_only),
         };
 

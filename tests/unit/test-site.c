@@ -2,6 +2,7 @@
 /* Which frame names a site, on a symbol table of our own. */
 #include "unit.h"
 
+#include "kallsyms.h"
 #include "site.h"
 
 /* Every function is 0x100 long. */
@@ -24,20 +25,7 @@ static const char kallsyms[] = "ffffffff81000000 T _stext\n"
                                "ffffffffc0000100 t made_there\t[some_module]\n";
 
 static int load(void **state) {
-        char path[] = "/tmp/memcgprof-kallsyms-XXXXXX";
-        int fd = mkstemp(path), r;
-
-        assert_true(fd >= 0);
-        assert_int_equal(write(fd, kallsyms, strlen(kallsyms)), strlen(kallsyms));
-        r = symbols_load(path, (struct symbols **)state, NULL);
-        close(fd);
-        unlink(path);
-        return r;
-}
-
-static int unload(void **state) {
-        symbols_free(*state);
-        return 0;
+        return load_symbols(kallsyms, state);
 }
 
 static void test_wrappers(void **state) {
@@ -135,6 +123,8 @@ static void test_key(void **state) {
         check_key(site_key("pte_alloc_one", 0x1f, ""), "pte_alloc_one+0x1f");
         check_key(site_key("made_here", 0, "some_module"), "made_here+0x0[some_module]");
         check_key(site_key(NULL, 0, ""), "unknown");
+        check_key(site_tag_key("fs/pipe.c", 789, "alloc_pipe_info", ""), "fs/pipe.c:789:alloc_pipe_info");
+        check_key(site_tag_key("made/here.c", 0, "made_here", "some_module"), "made/here.c:0:made_here[some_module]");
 }
 
 int main(void) {
@@ -146,5 +136,5 @@ int main(void) {
                 cmocka_unit_test(test_key),
         };
 
-        return cmocka_run_group_tests(tests, load, unload);
+        return cmocka_run_group_tests(tests, load, unload_symbols);
 }

@@ -26,7 +26,9 @@ static bool one_in(int64_t n) {
 
 static const char *const functions[] = {"alloc_inode", "sk_alloc", "pte_alloc", NULL};
 static const char *const modules[] = {"", "ext4", "kvm"};
+static const char *const categories[] = {"mm", "fs", "fs/ext4", "other", NULL};
 static const char *const types[] = {"slab", "page", "user", "percpu", "vmalloc"};
+static const char *const files[] = {"mm/memory.c", "mm", "fs/pipe.c"};
 static const char *const groups[] = {"site", "function", "file", "module", "category", "type", "node"};
 static const char *const sorts[] = {"bytes", "calls", "name"};
 
@@ -56,13 +58,16 @@ static void add(struct figures *to, const struct figures *from) {
 }
 
 static struct row random_row(size_t i) {
-        const char *function = functions[below(ELEMENTS(functions))];
+        const char *function = functions[below(ELEMENTS(functions))], *file = function && one_in(2) ? files[below(3)] : NULL;
         struct row r = {
                 .key = format("%s+0x%zx", function ?: "unknown", i),
                 .function = function ? strdup(function) : NULL,
                 .module = function ? strdup(modules[below(ELEMENTS(modules))]) : NULL,
-                .has_offset = function,
-                .offset = (uint32_t)i,
+                .file = file ? strdup(file) : NULL,
+                .has_line = file,
+                .line = file ? (uint32_t)below(4) : 0,
+                .has_offset = function && !file,
+                .offset = file ? 0 : (uint32_t)i,
                 .type = (enum site_type)below(_TYPE_MAX),
                 .charged = one_in(2),
                 .live_known = !one_in(5),
@@ -70,8 +75,10 @@ static struct row random_row(size_t i) {
                 .estimated = one_in(3),
                 .gfp.flags = (uint32_t)below(256),
         };
+        const char *category = categories[below(ELEMENTS(categories))];
         int node = (int)below(3) - 1;
 
+        r.category = category ? strdup(category) : NULL;
         if (one_in(2)) {
                 r.figures = random_figures(r.live_known);
                 return r;
@@ -90,8 +97,10 @@ static struct row copy_row(const struct row *from) {
         struct row r = *from;
 
         r.key = strdup(from->key);
+        r.file = from->file ? strdup(from->file) : NULL;
         r.function = from->function ? strdup(from->function) : NULL;
         r.module = from->module ? strdup(from->module) : NULL;
+        r.category = from->category ? strdup(from->category) : NULL;
         r.parts = from->parts ? calloc(from->n_parts, sizeof(struct row_part)) : NULL;
         if (r.parts)
                 memcpy(r.parts, from->parts, from->n_parts * sizeof(struct row_part));
@@ -120,8 +129,10 @@ static void random_filter(struct filter *f) {
         if (one_in(5))
                 want_string(f, "type", types[below(5)]);
         if (one_in(30))
-                want_string(f, one_in(2) ? "filename" : "category", "mm");
-        if (one_in(50))
+                want_string(f, "category", categories[below(4)]);
+        if (one_in(8))
+                want_string(f, "filename", files[below(3)]);
+        if (one_in(12))
                 want_integer(f, "lineno", below(3));
         if (one_in(4))
                 want_integer(f, "min_size", below(800) - 200);
@@ -147,10 +158,11 @@ static void random_filter(struct filter *f) {
 /* What a row of the answer has to be. */
 struct wanted {
         char key[64];
-        bool charged, estimated, live_known, accurate, seen;
+        bool charged, user, estimated, live_known, accurate, seen;
         bool some_blind;
         uint32_t gfp;
-        int type; /* -1: several */
+        int type;             /* -1: several */
+        const char *category; /* NULL: several, or not told */
         struct figures figures;
         bool on[NODES]; /* by node + 1 */
         struct figures by_node[NODES];
@@ -169,9 +181,13 @@ static bool holds(const struct filter *f, const struct row *r, const struct figu
                 return false;
         if (filter_has(f, FILTER_FUNCTION) && !(r->function && streq(r->function, s[FILTER_FUNCTION])))
                 return false;
+        if (filter_has(f, FILTER_CATEGORY) && !(r->category && streq(r->category, s[FILTER_CATEGORY])))
+                return false;
         if (filter_has(f, FILTER_TYPE) && !streq(types[r->type], s[FILTER_TYPE]))
                 return false;
-        if (filter_has(f, FILTER_FILENAME) || filter_has(f, FILTER_CATEGORY) || filter_has(f, FILTER_LINENO))
+        if (filter_has(f, FILTER_FILENAME) && !(r->file && streq(r->file, s[FILTER_FILENAME])))
+                return false;
+        if (filter_has(f, FILTER_LINENO) && !(r->file && r->line == f->integers[FILTER_LINENO]))
                 return false;
         if (filter_has(f, FILTER_CHARGED) && f->booleans[FILTER_CHARGED] != r->charged)
                 return false;
@@ -187,8 +203,12 @@ static void name_group(const char *by, const struct row *r, int node, char *ret)
                 snprintf(ret, 64, "%s", r->key);
         else if (streq(by, "function"))
                 snprintf(ret, 64, "%s", r->function ?: "unknown");
+        else if (streq(by, "file"))
+                snprintf(ret, 64, "%s", r->file ?: "unknown");
         else if (streq(by, "module"))
                 snprintf(ret, 64, "%s", !r->module ? "unknown" : streq(r->module, "") ? "kernel" : r->module);
+        else if (streq(by, "category"))
+                snprintf(ret, 64, "%s", r->category ?: "unknown");
         else if (streq(by, "type"))
                 snprintf(ret, 64, "%s", types[r->type]);
         else if (streq(by, "node") && node >= 0)
@@ -209,6 +229,7 @@ static void book(struct wanted *all, size_t *n, const char *by, const struct row
         const struct figures *figures = part ? &part->figures : &r->figures;
         size_t n_parts = !part ? r->n_parts : streq(by, "node") && part->node < 0 ? 0 : 1;
         struct wanted one = {.charged = r->charged,
+                .user = r->type == TYPE_USER,
                 .estimated = r->estimated,
                 .live_known = r->live_known,
                 .some_blind = !r->live_known,
@@ -217,17 +238,22 @@ static void book(struct wanted *all, size_t *n, const char *by, const struct row
                 .type = (int)r->type,
                 .figures = *figures};
 
+        if (!streq(by, "file") && !streq(by, "type") && !streq(by, "node"))
+                one.category = r->category;
         name_group(by, r, part ? part->node : -1, one.key);
         for (size_t i = 0; i < *n; i++) {
                 struct wanted *w = &all[i];
 
-                if (!streq(w->key, one.key) || w->charged != one.charged || w->estimated != one.estimated)
+                if (!streq(w->key, one.key) || w->charged != one.charged || w->user != one.user ||
+                        w->estimated != one.estimated)
                         continue;
                 w->live_known = w->live_known || one.live_known;
                 w->some_blind = w->some_blind || one.some_blind;
                 w->accurate = w->accurate && one.accurate;
                 w->gfp |= one.gfp;
                 w->type = w->type == one.type ? w->type : -1;
+                if (w->category && !(one.category && streq(w->category, one.category)))
+                        w->category = NULL;
                 add(&w->figures, figures);
                 add_nodes(w, part ?: r->parts, n_parts);
                 return;
@@ -272,6 +298,9 @@ static void compare_row(const struct row *got, const struct wanted *w) {
         assert_int_equal(got->live_known, w->live_known);
         assert_int_equal(got->accurate, w->accurate);
         assert_int_equal(got->gfp.flags, w->gfp);
+        assert_int_equal(!got->category, !w->category);
+        if (got->category)
+                assert_string_equal(got->category, w->category);
         assert_int_equal(got->type, w->type < 0 ? _TYPE_MAX : w->type);
 }
 
@@ -311,7 +340,7 @@ static void compare(const struct filter *f, const struct summary *s, struct want
                 size_t k = 0;
 
                 while (k < n && (wanted[k].seen || !streq(wanted[k].key, r->key) || wanted[k].charged != r->charged ||
-                                        wanted[k].estimated != r->estimated))
+                                        wanted[k].user != (r->type == TYPE_USER) || wanted[k].estimated != r->estimated))
                         k++;
                 if (k == n)
                         fail_msg("%s is not wanted", r->key);

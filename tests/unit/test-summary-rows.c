@@ -53,19 +53,32 @@ static void test_names(void **state) {
         struct measure items[] = {
                 measure_of(0, NULL, TYPE_PAGE, true, (struct tracker_counts){4096, 1}),
                 measure_of(0, "alloc_thread_stack_node", TYPE_PAGE, true, (struct tracker_counts){16384, 1}),
+                measure_of(0, "ext4_alloc_inode", TYPE_SLAB, true, (struct tracker_counts){900, 1}),
                 measure_of(0x1010, "alloc_inode", TYPE_SLAB, true, (struct tracker_counts){600, 1}),
                 measure_of(0x2010, "idle", TYPE_SLAB, true, (struct tracker_counts){}),
         };
-        _cleanup_(summary_freep) struct summary *s = take(&m, items, ELEMENTS(items));
+        _cleanup_(summary_freep) struct summary *s = NULL;
 
-        assert_int_equal(s->n_rows, 3);
+        items[2].file = "fs/ext4/super.c";
+        items[2].line = 1393;
+        items[2].symbol.module = "ext4";
+        s = take(&m, items, ELEMENTS(items));
+        assert_int_equal(s->n_rows, 4);
         assert_string_equal(s->rows[0].key, "unknown");
         assert_null(s->rows[0].function);
+        assert_string_equal(s->rows[0].category, "other");
         assert_string_equal(s->rows[1].key, "alloc_thread_stack_node");
         assert_string_equal(s->rows[1].function, "alloc_thread_stack_node");
         assert_false(s->rows[1].has_offset);
-        assert_string_equal(s->rows[2].key, "alloc_inode+0x10");
-        assert_true(s->rows[2].has_offset);
+        assert_false(s->rows[1].has_line);
+        assert_string_equal(s->rows[2].key, "fs/ext4/super.c:1393:ext4_alloc_inode[ext4]");
+        assert_string_equal(s->rows[2].file, "fs/ext4/super.c");
+        assert_true(s->rows[2].has_line);
+        assert_int_equal(s->rows[2].line, 1393);
+        assert_false(s->rows[2].has_offset);
+        assert_string_equal(s->rows[3].key, "alloc_inode+0x10");
+        assert_true(s->rows[3].has_offset);
+        assert_string_equal(s->rows[3].category, "fs");
         check_identity(s);
 }
 
@@ -205,12 +218,15 @@ static void test_estimates(void **state) {
 /* Without a stack, vmalloc cannot be told from other pages; without pages there is none. */
 static void test_vmalloc_unknown(void **state) {
         struct measures some = {.pages = {8192, 2}}, none = {};
+        struct measures tagged = {.pages = {8192, 2}, .stacks = true, .tags = true};
         struct measure item = measure_of(0, NULL, TYPE_PAGE, true, (struct tracker_counts){8192, 2});
-        _cleanup_(summary_freep) struct summary *s = take(&some, &item, 1), *t = take(&none, NULL, 0);
+        _cleanup_(summary_freep) struct summary *s = take(&some, &item, 1), *t = take(&none, NULL, 0),
+                                                *u = take(&tagged, &item, 1);
 
         assert_false(s->charged.known[TYPE_VMALLOC]);
         assert_true(t->charged.known[TYPE_VMALLOC]);
         assert_true(t->live_known);
+        assert_false(u->charged.known[TYPE_VMALLOC]); /* tags do not tell it */
 }
 
 static void test_heads(void **state) {
@@ -231,6 +247,79 @@ static void test_heads(void **state) {
         }
 }
 
+/* ---- groups ------------------------------------------------------------------------------------------------------------ */
+
+/* xorshift64*: the same figures in every run. */
+static uint64_t seed = 0x2545f4914f6cdd1dull;
+
+static int64_t below(int64_t n) {
+        seed ^= seed >> 12;
+        seed ^= seed << 25;
+        seed ^= seed >> 27;
+        return (int64_t)((seed * 2685821657736338717ull >> 16) % (uint64_t)n);
+}
+
+static struct measure random_measure(size_t i) {
+        static const char *const functions[] = {"alloc_inode", "ext4_alloc_inode", "shmem_alloc_inode", "pte_alloc_one",
+                "sk_prot_alloc", "sock_alloc_inode", "copy_process", "zzz", NULL};
+        const char *function = functions[below(ELEMENTS(functions))];
+        struct tracker_counts c = {.freed_bytes = below(500), .freed_calls = below(5), .untracked_bytes = below(9)};
+        struct measure m;
+
+        c.allocated_bytes = c.freed_bytes + c.untracked_bytes + 1 + below(1000);
+        c.allocated_calls = c.freed_calls + 1 + below(10);
+        c.written_off_calls = c.written_off_bytes = below(4) == 0; /* makes most uncharged ones blind */
+        m = measure_of(function ? 0x1000 * (i + 1) : 0, function, (enum site_type)below(_TYPE_MAX), below(2), c);
+        m.estimated = below(3) == 0;
+        m.live_known = below(8) != 0;
+        if (function && below(4) == 0)
+                m.symbol.module = below(2) ? "nf_tables" : "zfs";
+        return m;
+}
+
+/* A category's rows, over both lenses and all categories: what the totals say, blind sites left out of both. */
+static void check_categories(const struct summary *s) {
+        struct figures sum = {};
+        int64_t charged = 0, uncharged = 0;
+
+        for (size_t i = 0; i < s->n_rows; i++) {
+                const struct row *row = &s->rows[i];
+
+                assert_string_equal(row->key, row->category);
+                for (size_t k = 0; k < i; k++)
+                        assert_false(streq(row->key, s->rows[k].key) && row->charged == s->rows[k].charged &&
+                                     row->estimated == s->rows[k].estimated &&
+                                     (row->type == TYPE_USER) == (s->rows[k].type == TYPE_USER));
+                if (row->type == TYPE_USER)
+                        continue; /* their total comes from the memcg */
+                figures_add(&sum, &row->figures);
+                *(row->charged ? &charged : &uncharged) += figures_live_bytes(&row->figures);
+        }
+        assert_memory_equal(&sum.counts, &s->totals.counts, sizeof(sum.counts));
+        assert_int_equal(sum.blind_bytes, s->totals.blind_bytes);
+        assert_int_equal(sum.blind_allocated_bytes, s->totals.blind_allocated_bytes);
+        assert_int_equal(charged, s->charged.kernel_bytes);
+        assert_int_equal(uncharged, s->uncharged.kernel_bytes);
+}
+
+static void test_categories_add_up(void **state) {
+        for (unsigned round = 0; round < 500; round++) {
+                _cleanup_(filter_done) struct filter f = {};
+                _cleanup_(summary_freep) struct summary *s = NULL;
+                struct measures m = {};
+                struct measure items[40];
+                size_t n = (size_t)below(ELEMENTS(items) + 1);
+
+                for (size_t i = 0; i < n; i++)
+                        items[i] = random_measure(i);
+                s = take(&m, items, n);
+                check_identity(s);
+                assert_int_equal(filter_set_string(&f, "group_by", "category", NULL), 0);
+                assert_int_equal(summary_apply(s, &f), 0);
+                check_categories(s);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_names),
@@ -242,6 +331,7 @@ int main(void) {
                 cmocka_unit_test(test_estimates),
                 cmocka_unit_test(test_vmalloc_unknown),
                 cmocka_unit_test(test_heads),
+                cmocka_unit_test(test_categories_add_up),
         };
 
         return cmocka_run_group_tests(tests, load_bits, NULL);

@@ -5,21 +5,24 @@
 #include "report.h"
 
 struct sketch {
-        const char *function, *module;
+        const char *function, *module, *category;
         uint32_t offset;
         enum site_type type;
         bool charged, live_known, accurate;
         int64_t bytes, calls;
+        const char *file; /* of a tag, with the offset as its line */
 };
 
 static const struct sketch sketches[] = {
-        {"alloc_inode", "", 0x10, TYPE_SLAB, true, true, true, 600, 3},
-        {"alloc_inode", "", 0x40, TYPE_SLAB, true, true, true, 100, 9},
-        {"alloc_inode", "", 0x10, TYPE_SLAB, false, true, true, 50, 1},
-        {"ext4_thing", "ext4", 0x8, TYPE_SLAB, true, true, false, -40, -1},
-        {"pte_alloc_one", "", 0x19, TYPE_PAGE, true, true, true, 4096, 1},
-        {"do_anonymous_page", "", 0x31e, TYPE_USER, true, false, false, 9999999, 99},
-        {NULL, NULL, 0, TYPE_PAGE, false, true, true, 8192, 2},
+        {"alloc_inode", "", "fs", 0x10, TYPE_SLAB, true, true, true, 600, 3},
+        {"alloc_inode", "", "fs", 0x40, TYPE_SLAB, true, true, true, 100, 9},
+        {"alloc_inode", "", "fs", 0x10, TYPE_SLAB, false, true, true, 50, 1},
+        {"ext4_thing", "ext4", "fs/ext4", 0x8, TYPE_SLAB, true, true, false, -40, -1},
+        {"pte_alloc_one", "", "mm", 0x19, TYPE_PAGE, true, true, true, 4096, 1},
+        {"do_anonymous_page", "", "mm", 0x31e, TYPE_USER, true, false, false, 9999999, 99},
+        {NULL, NULL, "other", 0, TYPE_PAGE, false, true, true, 8192, 2},
+        {"alloc_fd", "", "fs", 7, TYPE_PERCPU, true, true, true, 55, 1, "fs/file.c"},
+        {"dup_fd", "", "fs", 9, TYPE_PERCPU, true, true, true, 51, 1, "fs/file.c"},
 };
 
 static struct summary *make(void) {
@@ -43,8 +46,12 @@ static struct summary *make(void) {
                         .key = strdup(key),
                         .function = k->function ? strdup(k->function) : NULL,
                         .module = k->module ? strdup(k->module) : NULL,
-                        .has_offset = k->function,
-                        .offset = k->offset,
+                        .category = strdup(k->category),
+                        .file = k->file ? strdup(k->file) : NULL,
+                        .has_line = k->file,
+                        .line = k->file ? k->offset : 0,
+                        .has_offset = k->function && !k->file,
+                        .offset = k->file ? 0 : k->offset,
                         .type = k->type,
                         .charged = k->charged,
                         .live_known = k->live_known,
@@ -93,10 +100,10 @@ static void check(const char *filters, const char *wanted) {
 }
 
 static void test_sort(void **state) {
-        check("", "unknown+0x0 pte_alloc_one+0x19 alloc_inode+0x10 alloc_inode+0x40 alloc_inode+0x10 ext4_thing+0x8 "
-                  "do_anonymous_page+0x31e");
+        check("", "unknown+0x0 pte_alloc_one+0x19 alloc_inode+0x10 alloc_inode+0x40 alloc_fd+0x7 dup_fd+0x9 "
+                  "alloc_inode+0x10 ext4_thing+0x8 do_anonymous_page+0x31e");
         check("sort=calls limit=3", "alloc_inode+0x40 alloc_inode+0x10 unknown+0x0");
-        check("sort=name limit=3", "alloc_inode+0x10 alloc_inode+0x10 alloc_inode+0x40");
+        check("sort=name limit=3", "alloc_fd+0x7 alloc_inode+0x10 alloc_inode+0x10");
 }
 
 static void test_filters(void **state) {
@@ -107,8 +114,14 @@ static void test_filters(void **state) {
         check("type=slab charged=no", "alloc_inode+0x10");
         check("inaccurate=yes", "ext4_thing+0x8 do_anonymous_page+0x31e");
         check("inaccurate=no charged=no", "unknown+0x0 alloc_inode+0x10");
-        check("filename=mm/memory.c", ""); /* no file is known here, and what is not known equals nothing */
-        check("lineno=1", "");
+        check("filename=mm/memory.c", "");
+        check("filename=fs/file.c", "alloc_fd+0x7 dup_fd+0x9");
+        check("filename=file.c", ""); /* as the kernel's own filter: all of the name */
+        check("lineno=9", "dup_fd+0x9");
+        check("filename=fs/file.c lineno=7", "alloc_fd+0x7");
+        check("lineno=0", ""); /* what has no line has not the line 0 */
+        check("category=fs", "alloc_inode+0x10 alloc_inode+0x40 alloc_fd+0x7 dup_fd+0x9 alloc_inode+0x10"); /* not what is fs/ext4 */
+        check("category=fs/ext4", "ext4_thing+0x8");
 }
 
 static void test_sizes_are_signed(void **state) {
@@ -118,9 +131,12 @@ static void test_sizes_are_signed(void **state) {
 }
 
 static void test_groups(void **state) {
+        check("group_by=file type=percpu", "fs/file.c");
+        check("group_by=file charged=no", "unknown");
         check("group_by=function type=slab", "alloc_inode alloc_inode ext4_thing");
         check("group_by=module", "unknown kernel kernel ext4 kernel");
-        check("group_by=type charged=yes", "page slab user");
+        check("group_by=category", "other mm fs fs fs/ext4 mm");
+        check("group_by=type charged=yes", "page slab percpu user");
         check("group_by=type limit=1", "page");
 }
 
@@ -179,7 +195,7 @@ static void test_unknown_is_null(void **state) {
         totals = json_object_get(json_object_get(o, "totals"), "charged");
         assert_true(json_is_null(json_object_get(totals, "vmalloc")));
         assert_true(json_is_null(json_object_get(json_object_get(o, "reconcile"), "growth_bytes")));
-        assert_true(json_is_null(json_object_get(json_array_get(json_object_get(o, "sites"), 6), "bytes")));
+        assert_true(json_is_null(json_object_get(json_array_get(json_object_get(o, "sites"), 8), "bytes")));
         json_decref(o);
 }
 
