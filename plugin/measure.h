@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Measures: what a tracker's rows are once they have names. One measure per (site, type, charged, node, estimated), a site being
- * an address, or all that an alloc tag says. A profile is the sum of its groups, and samples are added up before (sample.h), so
- * that what is sampled is scaled once, by the whole.
+ * Measures: what a tracker's rows are once they have names. One measure per (site, type, charged, node, estimated), a site
+ * being an address, or all that an alloc tag says. A profile is the sum of its groups, and samples are added up before
+ * (sample.h), so that what is sampled is scaled once, by the whole.
  *
  * Invariants: items are sorted and distinct, with room for one more; names point into the symbol table that they were taken
  * with (or into the tracker); after measures_scale() the charged pages of all items add up to `pages` exactly.

@@ -122,8 +122,8 @@ struct tracker_options {
         uint64_t user_sample; /* bytes of user pages per stack sample; 0: default (512 KiB) */
 
         /*
-         * For tests that must fail: "no-cache-free", "no-second-programs", "swap-groups", "shift-stride". For the bench: "bare",
-         * which leaves out all that an engine could do without at the price of being wrong. NULL: none.
+         * For tests that must fail: "no-cache-free", "no-second-programs", "swap-groups", "shift-stride". For the bench:
+         * "bare", which leaves out all that an engine could do without at the price of being wrong. NULL: none.
          */
         const char *mutation;
 };

@@ -278,6 +278,7 @@ static void check_removal(const char *name, useconds_t later) {
         subject_end(&s);
         settle(c);
         kernel = kernel_counter(c);
+        print_message("# before the removal: kernel %lld\n", (long long)kernel);
         group_end(c);
         usleep(later);
         profile_mark_ended(p);

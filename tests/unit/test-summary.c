@@ -120,7 +120,8 @@ static void test_filters(void **state) {
         check("lineno=9", "dup_fd+0x9");
         check("filename=fs/file.c lineno=7", "alloc_fd+0x7");
         check("lineno=0", ""); /* what has no line has not the line 0 */
-        check("category=fs", "alloc_inode+0x10 alloc_inode+0x40 alloc_fd+0x7 dup_fd+0x9 alloc_inode+0x10"); /* not what is fs/ext4 */
+        check("category=fs",
+                "alloc_inode+0x10 alloc_inode+0x40 alloc_fd+0x7 dup_fd+0x9 alloc_inode+0x10"); /* not what is fs/ext4 */
         check("category=fs/ext4", "ext4_thing+0x8");
 }
 
