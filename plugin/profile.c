@@ -144,7 +144,7 @@ static void settle(struct profile *p) {
         struct sample_sum sum;
         bool told;
 
-        if (p->account.settled)
+        if (p->account.settled || p->record_root)
                 return;
         told = scope_sum(p->scope, &sum) >= 0 && scope_removal(p->scope, &removal) >= 0;
         account_settle(&p->account, told ? &removal : NULL, told ? &sum : NULL, now_us());

@@ -350,7 +350,7 @@ static json_t *baseline_json(const struct summary *s) {
 
 /* All but the sites. */
 static json_t *summary_head(const struct summary *s) {
-        json_t *o = document("memcgprof.summary", s->backend, kernel_tags_allocations());
+        json_t *o = document("memcgprof.summary", s->backend, s->record || kernel_tags_allocations());
 
         set(o, "profile", profile_json(s));
         set_times(o, s);

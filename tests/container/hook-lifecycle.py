@@ -53,8 +53,7 @@ def whole_life(bus, daemon, stage):
             equal(bus.property(path, "org.memcgprof1.Profile", "State"), "active", "State")
             box.tell("hold files 1000", "ready")
             equal(box.end(5), 5, "exit status of the container")
-            signal_path, file = finished.next(30)
-        equal(signal_path, path, "object of ProfileFinished")
+            file = finished.of(path)
         check(file in daemon.reports(), f"{file} is not among {daemon.reports()}")
         equal(os.stat(file).st_mode & 0o777, 0o600, "mode of the report")
         with open(file, encoding="utf-8") as f:

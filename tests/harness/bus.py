@@ -169,3 +169,10 @@ class Signals:
             message = json.loads(self._read_until(self.process.stdout, b"\n", seconds))
             if message.get("member") == self.member:
                 return message["payload"]["data"]
+
+    def of(self, path, seconds=30):
+        """The rest of the arguments of the next signal about this object: those of others may still be on their way."""
+        while True:
+            about, *rest = self.next(seconds)
+            if about == path:
+                return rest[0] if len(rest) == 1 else rest
