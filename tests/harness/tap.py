@@ -5,6 +5,7 @@ An exception fails its case with the traceback as diagnostics, the rest goes on;
 all fails, because silence must never look like success.
 """
 
+import signal
 import sys
 import traceback
 
@@ -69,8 +70,16 @@ def equal(got, wanted, what):
     check(got == wanted, f"{what}: got {got!r}, wanted {wanted!r}")
 
 
+def hear_signals():
+    """What whoever started us had ignored (nohup, a shell's background) our children would ignore too."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def main(function):
     """Runs function(tap) as a whole test file. A Skip or an exception outside any case counts as one result."""
+    hear_signals()
     tap = Tap()
     try:
         function(tap)
