@@ -670,7 +670,7 @@ def run_tests(build, names):
         w.build = build
 
         def settled():
-            for _ in range(100):
+            for _ in range(500):
                 calls = service.calls()
                 if calls:
                     return calls
