@@ -9,11 +9,13 @@
 #include "object.bpf.h"
 #include "owner.bpf.h"
 
-/* named: by its alloc tag; 0: by its call. */
-INLINE void to_limbo(u64 site, u32 named, u64 key, u64 bytes, u32 gfp) {
-        u64 tag = mp_tag(MP_LIMBO, MP_CACHE, 0, 0) | (named ? MP_ALLOC_TAG : 0);
-        u32 slot = slot_of(named ?: site, tag, gfp) & ~MP_DEEP;
+INLINE void to_limbo(struct task_struct *task, u64 site, u64 key, u64 bytes, u32 gfp) {
+        u64 id = site, tag = mp_tag(MP_LIMBO, MP_CACHE, 0, 0);
+        u32 slot;
 
+        if (follows_tags())
+                name_by_tag(task, &id, &tag);
+        slot = slot_of(id, tag, gfp) & ~MP_DEEP;
         if (slot > site_mask)
                 lose(MP_LOSS_LIMBO_FULL); /* limbo is nobody's, and so is what it loses */
         else

@@ -105,14 +105,8 @@ INLINE void book_allocation(void *ctx, struct task_struct *task, u32 group, stru
                 return;
         }
         tag = mp_tag(group, a->source, charged, 0);
-        if (has_tags && a->source != MP_STACKS) { /* the stack of a task was allocated before */
-                u32 named = named_by_tag(task) & ~MP_ELSEWHERE;
-
-                if (LIKELY(named)) {
-                        id = named;
-                        tag |= MP_ALLOC_TAG;
-                }
-        }
+        if (follows_tags() && a->source != MP_STACKS) /* the stack of a task was allocated before */
+                name_by_tag(task, &id, &tag);
         if (UNLIKELY(LOAD(nodes_wanted)) && on_slab) {
                 const struct mp_group *g = group_of(group);
 
@@ -175,7 +169,7 @@ INLINE int on_cache_alloc(u64 *ctx, bool raw) {
                 return 0;
         /* a softirq out of user mode stays on the task's stack and is not told here: that would cost everybody a look-up */
         if (account && UNLIKELY(ON_STACK(raw, task, ctx) >= thread_bytes) && LOAD(late_charges))
-                to_limbo(a.site, named_by_tag(task) & ~MP_ELSEWHERE, a.key, a.bytes, a.gfp);
+                to_limbo(task, a.site, a.key, a.bytes, a.gfp);
         return 0;
 }
 

@@ -59,86 +59,144 @@ INLINE u64 node_tag(const struct mp_group *g, u64 page) {
         return g->flags & MP_GROUP_NUMA ? (u64)(node_of_page(page) + 1) << 16 : 0;
 }
 
-/* The slot of a page: by its alloc tag, or (named 0) by its stack. */
-INLINE u32 slot_of_page(void *ctx, u32 named, u64 tag, u32 gfp) {
-        return named ? slot_of(named, tag | MP_ALLOC_TAG, gfp) : slot_of_stack(ctx, tag, gfp);
-}
-
-/* Sampled whatever names it: user pages are too many to be followed each. */
-INLINE void user_page(void *ctx, u32 named, u64 page, u32 order, u32 gfp, u32 group, const struct mp_group *g) {
+INLINE void user_page(void *ctx, u64 page, u32 order, u32 gfp, u32 group, const struct mp_group *g) {
         const struct mp_sample *odds = &g->user[order & (MP_SAMPLES - 1)];
         u64 tag, value;
 
         if (LIKELY(!sampled(odds)))
                 return;
         tag = mp_tag(group, MP_USER, 1, 0) | node_tag(g, page);
-        value = book_sample(slot_of_page(ctx, named, tag, gfp), order, odds->weight);
+        value = book_sample(slot_of_stack(ctx, tag, gfp), order, odds->weight);
         if (!count_only)
                 track(PAGE_KEY(page), order ? may_split(value) : value); /* huge pages are split and freed in parts */
 }
 
-/*
- * Uncharged: each one when its alloc tag names it; else followed as a sample or not at all, and what backs a slab is told by
- * its stack, in user space.
- */
-INLINE void uncharged_page(void *ctx, u32 named, u64 page, u32 order, u32 gfp, u32 group, const struct mp_group *g) {
+/* Uncharged: followed as a sample or not at all, and what backs a slab is told by its stack, in user space. */
+INLINE void uncharged_page(void *ctx, u64 page, u32 order, u32 gfp, u32 group, const struct mp_group *g) {
         const struct mp_sample *odds = &g->kernel[order & (MP_SAMPLES - 1)];
         u64 tag, value;
 
-        if (!named && LIKELY(!sampled(odds)))
+        if (LIKELY(!sampled(odds)))
                 return;
         tag = mp_tag(group, MP_PAGES, 0, 0) | node_tag(g, page);
-        value = book_sample(slot_of_page(ctx, named, tag, gfp), order, named ? PAGE_BYTES << order : odds->weight);
+        value = book_sample(slot_of_stack(ctx, tag, gfp), order, odds->weight);
         if (!count_only)
-                track(PAGE_KEY(page), named && order && !(gfp & gfp_comp) ? may_split(value) : value);
+                track(PAGE_KEY(page), value);
 }
 
-/* A page that is counted in the totals of its group, and sampled for its name. `nameless`: not even that. */
-INLINE u64 page_in_totals(void *ctx, u64 tag, u32 order, u32 gfp, const struct mp_group *g, bool nameless) {
+/* A page that is counted in the totals of its group. `slot`: that of its stack, or the catch-all. */
+INLINE u64 page_in_totals(struct mp_group_counts *c, u32 slot, u32 order, u32 weight) {
+        c->pages_bytes += PAGE_BYTES << order;
+        c->pages_calls++;
+        /* without a name it counts in the total, which it does anyway */
+        return slot > site_mask ? mp_value(PAGE_BYTES << order, slot, order) : book_sample(slot, order, weight);
+}
+
+INLINE void track_kernel_page(u64 page, u64 value, u32 order, u32 gfp) {
+        if (!count_only)
+                track(PAGE_KEY(page), order && !(gfp & gfp_comp) ? may_split(value) : value);
+}
+
+INLINE void charged_page(void *ctx, u64 page, u32 order, u32 gfp, u32 group, const struct mp_group *g) {
         const struct mp_sample *odds = &g->kernel[order & (MP_SAMPLES - 1)];
-        struct mp_group_counts *c = group_counts_of(mp_tag_group(tag));
-        u32 slot = catch_all(mp_tag_group(tag), MP_PAGES, true);
+        struct mp_group_counts *c = group_counts_of(group);
+        u32 slot = catch_all(group, MP_PAGES, true);
         bool first, every;
 
         if (!c)
-                return 0;
-        c->pages_bytes += PAGE_BYTES << order;
-        c->pages_calls++;
+                return;
         first = c->pages_seen < g->first;
         if (first)
                 c->pages_seen++;
         every = first || odds->threshold == ~0U;
-        if (!nameless && (every || sampled(odds)))
-                slot = slot_of_stack(ctx, tag, gfp);
-        /* without a name it counts in the total, which it does anyway */
-        return slot > site_mask ? mp_value(PAGE_BYTES << order, slot, order)
-                                : book_sample(slot, order, every ? PAGE_BYTES << order : odds->weight);
+        if (every || sampled(odds))
+                slot = slot_of_stack(ctx, mp_tag(group, MP_PAGES, 1, 0) | node_tag(g, page), gfp);
+        track_kernel_page(page, page_in_totals(c, slot, order, every ? PAGE_BYTES << order : odds->weight), order, gfp);
 }
 
-/* A page with an alloc tag is counted on its site and nowhere else. */
-INLINE void charged_page(void *ctx, u32 named, u64 page, u32 order, u32 gfp, u32 group, const struct mp_group *g) {
-        u64 tag = mp_tag(group, MP_PAGES, 1, 0) | node_tag(g, page), value;
-        u32 slot = named ? slot_of(named, tag | MP_ALLOC_TAG, gfp) : 0;
+/* ---- pages that have an alloc tag ----------------------------------------------------------------------------------------
+ */
 
-        if (named && slot <= site_mask)
+struct tagged_page {
+        u64 page;
+        u32 named, order, gfp, group;
+};
+
+/* On its site and nowhere else; in the totals when there is no room for its site. */
+INLINE void charged_tagged_page(const struct tagged_page *p, const struct mp_group *g, u32 order) {
+        u64 tag = mp_tag(p->group, MP_PAGES, 1, 0) | MP_ALLOC_TAG | node_tag(g, p->page), value;
+        u32 slot = slot_of(p->named, tag, p->gfp);
+        struct mp_group_counts *c;
+
+        if (LIKELY(slot <= site_mask)) {
                 value = book_sample(slot, order, PAGE_BYTES << order);
-        else
-                value = page_in_totals(ctx, tag, order, gfp, g, named);
-        if (!count_only && value)
-                track(PAGE_KEY(page), order && !(gfp & gfp_comp) ? may_split(value) : value);
+        } else {
+                c = group_counts_of(p->group);
+                if (!c)
+                        return;
+                value = page_in_totals(c, slot, order, 0);
+        }
+        track_kernel_page(p->page, value, order, p->gfp);
 }
+
+/* User pages are sampled whatever names them: they are too many to be followed each. Uncharged kernel pages are not. */
+INLINE void other_tagged_page(const struct tagged_page *p, const struct mp_group *g, u32 order, bool user) {
+        const struct mp_sample *odds = &g->user[order];
+        u64 tag = mp_tag(p->group, user ? MP_USER : MP_PAGES, user, 0) | MP_ALLOC_TAG | node_tag(g, p->page), value;
+
+        if (user && LIKELY(!sampled(odds)))
+                return;
+        value = book_sample(slot_of(p->named, tag, p->gfp), order, user ? odds->weight : PAGE_BYTES << order);
+        if (!user)
+                track_kernel_page(p->page, value, order, p->gfp);
+        else if (!count_only)
+                track(PAGE_KEY(p->page), order ? may_split(value) : value);
+}
+
+/* Apart, so that the way of pages without tags is what it is on kernels that have none. */
+static __noinline int tagged_page(struct tagged_page *p) {
+        struct task_struct *task = bpf_get_current_task_btf();
+        struct mp_group *g = group_of(p->group);
+        u32 order = p->order & (MP_SAMPLES - 1);
+
+        if (!g)
+                return 0;
+        if (p->gfp & gfp_account && is_billed(task, p->group))
+                charged_tagged_page(p, g, order);
+        else if (UNLIKELY(task->flags & PF_KTHREAD))
+                count_kthread(p->group, PAGE_BYTES << order);
+        else
+                other_tagged_page(p, g, order, p->gfp & gfp_hardwall);
+        return 0;
+}
+
+/* Returns whether an alloc tag names the page, so that it is booked now. */
+INLINE bool booked_by_tag(void *ctx, struct task_struct *task, u64 page, u32 order, u32 gfp, u32 group, bool raw) {
+        struct tagged_page p = {.page = page, .order = order, .gfp = gfp, .group = group, .named = named_by_tag(task)};
+
+        if (UNLIKELY(!p.named))
+                return false;
+        if (p.named & MP_ELSEWHERE)
+                return true;
+        if (UNLIKELY(!in_task(ctx, task, raw)))
+                count_irq(group, PAGE_BYTES << (order & (MP_SAMPLES - 1)));
+        else
+                tagged_page(&p);
+        return true;
+}
+
+/* ---- allocations ----------------------------------------------------------------------------------------------------------
+ */
 
 INLINE void page_allocated(void *ctx, u64 page, u32 order, u32 gfp, bool raw) {
         struct task_struct *task = bpf_get_current_task_btf();
         u32 group = member(task);
         bool charged = gfp & gfp_account;
         struct mp_group *g;
-        u32 named;
 
         if (LIKELY(!group) || order >= MP_ORDERS)
                 return;
-        named = named_by_tag(task);
-        if (named & MP_ELSEWHERE)
+        if (follows_tags() && booked_by_tag(ctx, task, page, order, gfp, group, raw))
                 return;
         asm volatile("" : "+r"(order)); /* in range already, but 6.1 forgets that over a spill, and clang drops the mask */
         if (UNLIKELY(!in_task(ctx, task, raw))) {
@@ -149,13 +207,13 @@ INLINE void page_allocated(void *ctx, u64 page, u32 order, u32 gfp, bool raw) {
         if (!g)
                 return;
         if (charged && is_billed(task, group))
-                charged_page(ctx, named, page, order & (MP_SAMPLES - 1), gfp, group, g);
+                charged_page(ctx, page, order & (MP_SAMPLES - 1), gfp, group, g);
         else if (UNLIKELY(task->flags & PF_KTHREAD))
                 count_kthread(group, PAGE_BYTES << (order & (MP_SAMPLES - 1)));
         else if (gfp & gfp_hardwall)
-                user_page(ctx, named, page, order & (MP_SAMPLES - 1), gfp, group, g);
+                user_page(ctx, page, order & (MP_SAMPLES - 1), gfp, group, g);
         else
-                uncharged_page(ctx, named, page, order & (MP_SAMPLES - 1), gfp, group, g);
+                uncharged_page(ctx, page, order & (MP_SAMPLES - 1), gfp, group, g);
 }
 
 /* ---- frees ----------------------------------------------------------------------------------------------------------------

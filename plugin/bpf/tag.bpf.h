@@ -124,13 +124,18 @@ static __noinline u32 tag_found(u64 tag) {
         return named;
 }
 
+/* Nothing of what stands behind this is left in the programs of a kernel without tags: the first half is a number there. */
+INLINE bool follows_tags(void) {
+        return bpf_core_field_exists(struct task_struct, alloc_tag) && has_tags;
+}
+
 /* What names this task's allocation: 1 + the place of its tag, with MP_ELSEWHERE; 0: nothing does. */
 INLINE u32 named_by_tag(struct task_struct *task) {
         struct mp_alloc_tag *t;
         u32 index;
         u64 tag;
 
-        if (!has_tags)
+        if (!follows_tags())
                 return 0;
         tag = PEEK((u64)task + OFFSET(struct task_struct, alloc_tag));
         if (UNLIKELY(!tag))
@@ -140,6 +145,16 @@ INLINE u32 named_by_tag(struct task_struct *task) {
         if (LIKELY(t && LOAD(t->address) == tag && LOAD(t->modules) == LOAD(modules_loaded)))
                 return (1 + index) | t->elsewhere;
         return tag_found(tag);
+}
+
+/* The site of an object: its tag's when it has one, else as it is. */
+INLINE void name_by_tag(struct task_struct *task, u64 *id, u64 *tag) {
+        u32 named = named_by_tag(task) & ~MP_ELSEWHERE;
+
+        if (LIKELY(named)) {
+                *id = named;
+                *tag |= MP_ALLOC_TAG;
+        }
 }
 
 /* The tags of a module are used after this at the earliest: its address may be one that an older module had. */
