@@ -9,15 +9,13 @@ category that the workload is about is the first of those that grew; and what st
 One line each for grep: "categories: WORKLOAD live=… other=… allocated=… other=…", then what the categories hold.
 """
 
-import tempfile
-
 from bus import Bus
-from container import Container, hook_entry, need_containers
+from container import need_containers
 from daemon import Daemon
 from figures import settle
-from summary import Summary, profiled
+from summary import Summary
 from tap import check, main
-from workloads import WORKLOADS, data_mount
+from workloads import WORKLOADS, profiled_workload
 
 LIMIT = 0.05
 
@@ -74,23 +72,17 @@ def shown(sums):
 
 
 def measure(tap, bus, name, todo):
-    hook = hook_entry(bus.address)
-    with tempfile.TemporaryDirectory(prefix="memcgprof-test-", dir="/var/tmp") as disk:
-        directory = "/data" if name.startswith("disk") else "/tmp"
-        with Container(args=("/bin/workload", "--dir", directory), edit=data_mount(disk),
-                       hooks={"createRuntime": [hook], "poststop": [hook]}, annotations={"org.memcgprof.profile": "auto"}) as box:
-            box.start()
-            profiled(bus, box)
-            before = Categories(bus, box)
-            for hold, _ in todo:
-                box.tell(hold, "ready")
-            held = Categories(bus, box)
-            box.tell("release", "released")
-            for _, churn in todo:
-                if churn:
-                    box.tell(churn, "churned", seconds=120)
-            after = Categories(bus, box)
-            sites = Summary.of(bus, box, ("category", "s", "other")).rows()
+    with profiled_workload(bus, name) as box:
+        before = Categories(bus, box)
+        for hold, _ in todo:
+            box.tell(hold, "ready")
+        held = Categories(bus, box)
+        box.tell("release", "released")
+        for _, churn in todo:
+            if churn:
+                box.tell(churn, "churned", seconds=120)
+        after = Categories(bus, box)
+        sites = Summary.of(bus, box, ("category", "s", "other")).rows()
     tap.diag(f"categories: {name} live={sum(held.live.values())} other={100 * held.share(held.live):.2f} % "
              f"allocated={sum(after.allocated.values())} other={100 * after.share(after.allocated):.2f} %")
     tap.diag(f"held: {shown(held.live)}")

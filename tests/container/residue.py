@@ -10,31 +10,24 @@ One line each for grep: "explained: WORKLOAD growth=… named=…" and "residue:
 """
 
 import os
-import tempfile
 
 from bus import Bus
-from container import Container, hook_entry, need_containers
+from container import need_containers
 from daemon import Daemon
 from figures import Explained, Reading, residue
-from summary import profiled
 from tap import check, main
-from workloads import WORKLOADS, data_mount
+from workloads import WORKLOADS, profiled_workload
+
 
 def measure(tap, bus, name, hold, churn):
-    hook = hook_entry(bus.address)
-    with tempfile.TemporaryDirectory(prefix="memcgprof-test-", dir="/var/tmp") as disk:
-        directory = "/data" if name.startswith("disk") else "/tmp"
-        with Container(args=("/bin/workload", "--dir", directory), edit=data_mount(disk),
-                       hooks={"createRuntime": [hook], "poststop": [hook]}, annotations={"org.memcgprof.profile": "auto"}) as box:
-            box.start()
-            profiled(bus, box)
-            before = Reading(bus, box)
-            box.tell(hold, "ready")
-            held = Reading(bus, box)
-            box.tell("release", "released")
-            if churn:
-                box.tell(churn, "churned", seconds=120)
-            after, left = residue(bus, box, before)
+    with profiled_workload(bus, name) as box:
+        before = Reading(bus, box)
+        box.tell(hold, "ready")
+        held = Reading(bus, box)
+        box.tell("release", "released")
+        if churn:
+            box.tell(churn, "churned", seconds=120)
+        after, left = residue(bus, box, before)
     explained = Explained(before, held)
     tap.diag(explained.line(name))
     tap.diag(left.line(name))

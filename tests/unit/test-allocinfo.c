@@ -3,10 +3,7 @@
  * Both readers of allocinfo on a made-up kernel: that they give the same rows for any filter, that the kernel is asked for what
  * it can answer, and what happens when it changes or goes away meanwhile.
  */
-#include "unit.h"
-
-#include <fcntl.h>
-#include <sys/stat.h>
+#include "machine.h"
 
 #include "fake-allocinfo.h"
 
@@ -32,45 +29,18 @@ static const struct fake_tag tags[] = {
         {"net/core/sock.c", 11, "sk_less", NULL, INT64_MIN, 0},
 };
 
-struct machine {
-        char root[64];
-};
-
 static void add_text(const struct machine *m, const char *path, const char *text, mode_t mode) {
-        _cleanup_free_ char *full = format("%s%s", m->root, path);
-        _cleanup_close_ int fd = -1;
-
-        for (char *slash = strchr(full + strlen(m->root) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-                *slash = '\0';
-                mkdir(full, 0700);
-                *slash = '/';
-        }
-        (void)unlink(full);
-        fd = open(full, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        assert_true(fd >= 0);
-        assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
-        assert_int_equal(fchmod(fd, mode), 0);
+        machine_add(m, path, text, strlen(text), mode);
 }
 
 static int machine_make(void **state) {
-        struct machine *m = calloc(1, sizeof(*m));
+        struct machine *m = machine_new();
 
-        snprintf(m->root, sizeof(m->root), "/tmp/memcgprof-allocinfo-XXXXXX");
-        assert_non_null(mkdtemp(m->root));
         add_text(m, "/proc/allocinfo", "", 0400); /* what is read is the fake's */
         add_text(m, "/proc/sys/vm/mem_profiling", "1\n", 0644);
         fake_boot(tags, ELEMENTS(tags));
         *state = m;
         return 0;
-}
-
-static int machine_done(void **state) {
-        struct machine *m = *state;
-        _cleanup_free_ char *command = format("rm -rf %s", m->root);
-        int r = system(command);
-
-        free(m);
-        return r;
 }
 
 /* ---- reading ---- */

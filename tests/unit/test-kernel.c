@@ -3,21 +3,15 @@
  * What a machine supports, on made-up machines: a directory with the files that matter, a BTF written by this test, and calls
  * that answer what they are told. And once on the machine itself, where only the shape of the answer can be known.
  */
-#include "unit.h"
+#include "machine.h"
 
-#include <fcntl.h>
 #include <linux/btf.h>
-#include <sys/stat.h>
 
 #include "allocinfo-uapi.h"
 #include "kernel-probe.h"
 #include "ktypes.h"
 
 /* ---- a machine ---- */
-
-struct machine {
-        char root[64];
-};
 
 static struct answers {
         int load, fentry, layout_error, ioctl;
@@ -59,17 +53,7 @@ static const struct allocinfo_ops allocinfo_calls = {allocinfo_ioctl, allocinfo_
 static const struct kernel_calls calls = {load_program, attach_fentry, memory_layout, &allocinfo_calls};
 
 static void add_file(const struct machine *m, const char *path, const void *data, size_t n) {
-        _cleanup_free_ char *full = format("%s%s", m->root, path);
-        _cleanup_close_ int fd = -1;
-
-        for (char *slash = strchr(full + strlen(m->root) + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-                *slash = '\0';
-                mkdir(full, 0700);
-                *slash = '/';
-        }
-        fd = open(full, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        assert_true(fd >= 0);
-        assert_int_equal(write(fd, data, n), (ssize_t)n);
+        machine_add(m, path, data, n, 0600);
 }
 
 static void add_text(const struct machine *m, const char *path, const char *text) {
@@ -191,22 +175,11 @@ static void add_btf(const struct machine *m, bool tags, const char *without) {
 }
 
 static int machine_make(void **state) {
-        struct machine *m = calloc(1, sizeof *m);
+        struct machine *m = machine_new();
 
-        snprintf(m->root, sizeof m->root, "/tmp/memcgprof-kernel-XXXXXX");
-        assert_non_null(mkdtemp(m->root));
         answers = (struct answers){.layout = CGROUP_V2};
         *state = m;
         return 0;
-}
-
-static int machine_done(void **state) {
-        struct machine *m = *state;
-        _cleanup_free_ char *command = format("rm -rf %s", m->root);
-        int r = system(command);
-
-        free(m);
-        return r;
 }
 
 static struct support *probe(const struct machine *m) {
