@@ -212,7 +212,8 @@ static void set_constants(struct tracker_bpf *t, const struct btf *btf) {
                              btf_named(btf, "srcu_ctr", BTF_KIND_STRUCT) &&
                              btf_named(btf, "bpf_preempt_disable", BTF_KIND_FUNC);
         ro->has_rdonly_cast = btf_named(btf, "bpf_rdonly_cast", BTF_KIND_FUNC);
-        /* bare pointers before 6.10; with alloc tags (and always from 7.3) a second word may follow, in some caches only */
+        /* bare pointers before 6.10, and words from 7.3 on (owner.bpf.h); between them a second word follows where there are
+         * tags */
         ro->owner_stride = owner ? owner->size : sizeof(u64);
         if (is_mutated(t, "shift-stride"))
                 ro->owner_stride += sizeof(u64);

@@ -165,7 +165,9 @@ struct slab {
 
 /*
  * How far one object's owner lies from the next, where a slab says so itself, because the owners may lie inside the objects: a
- * number of bytes (7.0, mm/slab: use stride to access slabobj_ext), since 7.3 only whether they do (commit b5bc35ace2c5).
+ * number of bytes (7.0, mm/slab: use stride to access slabobj_ext), since 7.3 only whether they do (commit b5bc35ace2c5). 7.3
+ * puts one word for each object in a vector for its owner, where the slab needs owners, and one more for its alloc tag, where
+ * the kernel has them and was not booted with vm.mem_profiling=never (mm/slab.h, slab_obj_ext_size()).
  */
 struct slab___stride {
         unsigned int stride;
@@ -173,6 +175,7 @@ struct slab___stride {
 
 struct slab___inside {
         unsigned int obj_exts_in_object : 1;
+        unsigned int obj_exts_needs_objcg : 1;
 };
 
 /* Any structure of the kernel whose first member is a plain 64-bit number: see PEEK(). */

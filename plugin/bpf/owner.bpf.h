@@ -44,10 +44,27 @@ INLINE u64 head_of(u64 page) {
         return UNLIKELY((s64)word >= -(s64)(PAGE_BYTES << MP_SAMPLES)) ? page & word : word - 1;
 }
 
+/* A static key: whether vectors of 7.3 hold alloc tags too. */
+extern const void slab_obj_ext_has_codetag_key __ksym __weak;
+
+INLINE bool vectors_have_tags(void) {
+        u64 key = (u64)&slab_obj_ext_has_codetag_key;
+
+        return key && (u32)PEEK(key); /* atomic_t enabled */
+}
+
+INLINE bool has_owners(u64 slab) {
+        return !bpf_core_field_exists(struct slab___inside, obj_exts_needs_objcg) ||
+               PEEK_BITS(slab, struct slab___inside, obj_exts_needs_objcg);
+}
+
 /* Bytes from one object's owner to the next in a slab's vector. */
 INLINE u64 stride_of(u64 slab, u32 size) {
-        if (bpf_core_field_exists(struct slab___inside, obj_exts_in_object))
-                return PEEK_BITS(slab, struct slab___inside, obj_exts_in_object) ? size : owner_stride;
+        if (bpf_core_field_exists(struct slab___inside, obj_exts_in_object)) {
+                if (PEEK_BITS(slab, struct slab___inside, obj_exts_in_object))
+                        return size;
+                return vectors_have_tags() ? 2 * owner_stride : owner_stride;
+        }
         if (bpf_core_field_exists(struct slab___stride, stride))
                 return PEEK_BITS(slab, struct slab___stride, stride);
         return owner_stride;
@@ -97,7 +114,7 @@ static __noinline int read_owner(u64 object, struct owner *ret) {
                 return 0;
         ret->size = cache_size(cache_of(page));
         start = (page - page_delta) / STRUCT_PAGE << 12;
-        if (!ret->size || object < start || object - start > PAGE_BYTES << MP_ORDERS)
+        if (!ret->size || object < start || object - start > PAGE_BYTES << MP_ORDERS || !has_owners(page))
                 return 0;
         objcg = PEEK((vector & ~MEMCG_DATA_FLAGS) + (object - start) / ret->size * stride_of(page, ret->size));
         if (objcg)
