@@ -135,7 +135,7 @@ SEC("fexit") int hole_nolock(u64 *ctx) {
 }
 
 /* A free of an object by whatever has no tracepoint. */
-static __noinline int freed_unseen(u64 object) {
+APART int freed_unseen(u64 object) {
         u64 value = object > 16 ? untrack_apart(object | MP_KIND_SLAB) : 0;
         struct owner owner;
 

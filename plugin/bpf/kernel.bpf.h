@@ -35,6 +35,8 @@ enum { BPF_F_MMAPABLE = 1U << 10 };
 #include <bpf/bpf_helpers.h>
 
 #define INLINE static __always_inline
+/* What is rare: the verifier looks at it once, and not at every call. Takes and returns numbers. */
+#define APART __noinline
 #define LIKELY(x) __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 

@@ -30,7 +30,7 @@ INLINE u32 billed_slot(const struct mp_site *site, u32 group) {
 }
 
 /* The slot in its owner's group for an object in limbo; MP_BUSY when it is nobody's still. */
-static __noinline u64 late_slot(u64 object, u64 value) {
+APART u64 late_slot(u64 object, u64 value) {
         u32 slot = mp_value_slot(value), group;
         struct mp_site *site = bpf_map_lookup_elem(&sites, &slot);
         struct owner owner;
@@ -45,7 +45,7 @@ static __noinline u64 late_slot(u64 object, u64 value) {
 }
 
 /* It goes: if it had become somebody's, its life is counted there now. */
-static __noinline int free_late(u64 object, u64 value) {
+APART int free_late(u64 object, u64 value) {
         u64 slot = objects_checked ? late_slot(object, value) : MP_BUSY, bytes = mp_value_bytes(value) + OBJCG_BYTES;
 
         if (slot == MP_BUSY)

@@ -50,26 +50,36 @@ INLINE u64 mix(u64 x) {
         return (x * 0x9e3779b97f4a7c15ULL) >> 32;
 }
 
-/* Walks up from a css that is new to this epoch and remembers what it found. Returns the innermost group, or 0. */
-static __noinline u32 resolve(u64 address) {
-        struct cgroup_subsys_state *css = (void *)address, *c = css;
-        u32 now = LOAD(epoch), group = 0, css_id = (u32)BPF_CORE_READ(css, id);
-        u64 serial = BPF_CORE_READ(css, serial_nr);
+struct climb {
+        u64 css;
+        u32 group;
+};
 
-        for (int level = 0; level < 64 && c; level++) { /* deeper nesting than 64 is taken for no member */
-                u64 entry = root_table[(u32)BPF_CORE_READ(c, id) & (MP_CSS_IDS - 1)];
+/* One step up; the last one when there is a group's root. */
+static long climb_one(u32 level, struct climb *climb) {
+        u64 entry = root_table[(u32)PEEK(climb->css + OFFSET(struct cgroup_subsys_state, id)) & (MP_CSS_IDS - 1)];
+        u64 serial = PEEK(climb->css + OFFSET(struct cgroup_subsys_state, serial_nr));
 
-                if (entry && entry >> (16 + MP_EPOCH_BITS) == (BPF_CORE_READ(c, serial_nr) & MP_SERIAL_MASK)) {
-                        group = mp_css_group(entry);
-                        break;
-                }
-                c = BPF_CORE_READ(c, parent);
+        if (entry && entry >> (16 + MP_EPOCH_BITS) == (serial & MP_SERIAL_MASK)) {
+                climb->group = mp_css_group(entry);
+                return 1;
         }
+        climb->css = PEEK(climb->css + OFFSET(struct cgroup_subsys_state, parent));
+        return !climb->css;
+}
+
+/* Walks up from a css that is new to this epoch and remembers what it found. Returns the innermost group, or 0. */
+static __noinline u32 resolve(u64 css) {
+        u32 now = LOAD(epoch), css_id = (u32)PEEK(css + OFFSET(struct cgroup_subsys_state, id));
+        u64 serial = PEEK(css + OFFSET(struct cgroup_subsys_state, serial_nr));
+        struct climb climb = {.css = css};
+
+        bpf_loop(64, climb_one, &climb, 0); /* deeper nesting than 64 is taken for no member */
         if (css_id < MP_CSS_IDS)
-                css_table[css_id & (MP_CSS_IDS - 1)] = mp_css_entry(serial, now, group);
+                css_table[css_id & (MP_CSS_IDS - 1)] = mp_css_entry(serial, now, climb.group);
         else
                 lose(MP_LOSS_GROUP_LOOKUPS);
-        return group;
+        return climb.group;
 }
 
 /* The css of the memcg that pays for what this task allocates now: active_memcg first. */

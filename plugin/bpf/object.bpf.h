@@ -46,7 +46,7 @@ INLINE u32 page_totals_of(u32 slot) {
         return mp_tag_in_page_totals(tag) ? catch_all(mp_tag_group(tag), MP_PAGES, true) : slot;
 }
 
-static __noinline int count_untracked(u64 key, u64 value) {
+APART int count_untracked(u64 key, u64 value) {
         u32 slot = mp_value_slot(value);
         struct mp_rare *r = rare_of(slot);
 
@@ -67,7 +67,7 @@ static __noinline int count_untracked(u64 key, u64 value) {
 }
 
 /* Its free was not seen: proved by a second allocation at its address, or by a look at the object. */
-static __noinline int write_off(u64 key, u64 value) {
+APART int write_off(u64 key, u64 value) {
         u32 slot = mp_value_slot(value);
         struct mp_rare *r = rare_of(slot);
 
@@ -89,7 +89,7 @@ static __noinline int write_off(u64 key, u64 value) {
 }
 
 /* A second allocation at a tracked address. Objects in limbo are forgotten without a word. */
-static __noinline int replace(u64 key, u64 older) {
+APART int replace(u64 key, u64 older) {
         return mp_tag_group(tag_of(mp_value_slot(older))) == MP_LIMBO ? 0 : write_off(key, older);
 }
 
@@ -99,7 +99,7 @@ INLINE struct mp_set *set_of(u64 key) {
         return bpf_map_lookup_elem(&objects, &index);
 }
 
-static __noinline bool spill_object(u64 key, u64 value) {
+APART int spill_object(u64 key, u64 value) {
         if (bpf_map_update_elem(&spill, &key, &value, BPF_ANY))
                 return false;
         __sync_fetch_and_add(&spilled, 1);
@@ -107,17 +107,17 @@ static __noinline bool spill_object(u64 key, u64 value) {
 }
 
 /* An older entry of the same address in the spill is a missed free, as one in the set is. */
-static __noinline void drop_spilled(u64 key) {
+APART int drop_spilled(u64 key) {
         u64 *older = bpf_map_lookup_elem(&spill, &key);
 
         if (!older)
-                return;
+                return 0;
         u64 value = *older;
 
         if (bpf_map_delete_elem(&spill, &key))
-                return;
+                return 0;
         __sync_fetch_and_sub(&spilled, 1);
-        replace(key, value);
+        return replace(key, value);
 }
 
 INLINE void track(u64 key, u64 value) {
@@ -151,14 +151,11 @@ INLINE void track(u64 key, u64 value) {
                 count_untracked(key, value);
 }
 
-/*
- * The same for where neither speed nor the size of the caller's frame matters. A function that is not static is verified once
- * and not at every call, which made the programs on mm_page_free load in 1.5 s.
- */
+/* The same for where neither speed nor the size of the caller's frame matters. */
 int track_apart(u64 key, u64 value);
 u64 untrack_apart(u64 key);
 
-static __noinline u64 untrack_spilled(u64 key) {
+APART u64 untrack_spilled(u64 key) {
         u64 *found = bpf_map_lookup_elem(&spill, &key);
         u64 value;
 
@@ -198,11 +195,11 @@ INLINE u64 untrack(u64 key) {
         return UNLIKELY(LOAD(spilled)) ? untrack_spilled(key) : 0;
 }
 
-__noinline int track_apart(u64 key, u64 value) {
+APART int track_apart(u64 key, u64 value) {
         track(key, value);
         return 0;
 }
 
-__noinline u64 untrack_apart(u64 key) {
+APART u64 untrack_apart(u64 key) {
         return untrack(key);
 }

@@ -134,7 +134,7 @@ INLINE void judge_charge(bool right) {
 }
 
 /* Of an object that was allocated this moment: does what was inferred hold? */
-static __noinline int verify_charge(u64 object, u32 group, bool charged) {
+APART int verify_charge(u64 object, u32 group, bool charged) {
         struct owner owner;
 
         if (!page_delta)

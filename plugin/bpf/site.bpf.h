@@ -88,7 +88,7 @@ INLINE struct mp_group_counts *group_counts_of(u32 group) {
         return bpf_map_lookup_elem(&group_counts, &index);
 }
 
-static __noinline int lose_own(u32 group, enum mp_group_loss cause) {
+APART int lose_own(u32 group, enum mp_group_loss cause) {
         struct mp_group_losses *l = bpf_map_lookup_elem(&group_losses, &group);
 
         if (l && cause < _MP_GROUP_LOSSES)
@@ -108,7 +108,7 @@ INLINE u64 tag_of(u32 slot) {
         return site ? LOAD(site->tag) : mp_tag(place / MP_CATCH_ALLS, place % MP_CATCH_ALLS / 2, place & 1, 0);
 }
 
-static __noinline int count_rare_allocation(u32 slot, u64 bytes, u64 calls) {
+APART int count_rare_allocation(u32 slot, u64 bytes, u64 calls) {
         struct mp_rare *r = rare_of(slot);
 
         if (!r)
@@ -118,7 +118,7 @@ static __noinline int count_rare_allocation(u32 slot, u64 bytes, u64 calls) {
         return 0;
 }
 
-static __noinline int count_rare_free(u32 slot, u64 bytes, u64 calls) {
+APART int count_rare_free(u32 slot, u64 bytes, u64 calls) {
         struct mp_rare *r = rare_of(slot);
 
         if (!r)
@@ -129,7 +129,7 @@ static __noinline int count_rare_free(u32 slot, u64 bytes, u64 calls) {
 }
 
 /* Asked once a site. A return address may be the first one behind its function. */
-static __noinline u64 depth_of(u64 id, u64 tag) {
+APART u64 depth_of(u64 id, u64 tag) {
         if (mp_tag_has_alloc_tag(tag) || (mp_tag_source(tag) != MP_KMALLOC && mp_tag_source(tag) != MP_CACHE))
                 return 0;
         for (u32 i = 0; i < MP_WRAPPERS && i < n_wrappers; i++)
@@ -139,7 +139,7 @@ static __noinline u64 depth_of(u64 id, u64 tag) {
 }
 
 /* Makes a site, or finds it away from its first place; the catch-all when there is no room near it. */
-static __noinline u32 slot_made(u64 id, u64 tag, u64 gfp) {
+APART u32 slot_made(u64 id, u64 tag, u64 gfp) {
         u64 at = mix(id + (tag << 40) + (tag >> 8));
 
         for (u32 i = 0; i < MP_PROBES; i++) {

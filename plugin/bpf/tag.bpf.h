@@ -105,7 +105,7 @@ static __noinline u32 tag_made(u64 tag) {
 }
 
 /* Away from its first place, or not known to be the same still. */
-static __noinline u32 tag_found(u64 tag) {
+APART u32 tag_found(u64 tag) {
         bool room = false;
         u32 named;
 
