@@ -523,6 +523,7 @@ static const struct column tag_columns[] = {
         {"LIVE", 10, true, cell_live},
         {"CALLS", 8, true, cell_calls},
         {"TAGS", 4, true, cell_tags},
+        {"CATEGORY", 10, false, cell_category},
         {"SITE", 0, false, cell_tag},
 };
 

@@ -29,6 +29,20 @@ void allocinfo_want(const struct filter *f, struct allocinfo_wanted *ret) {
                 ret->names[FILTER_MODNAME] = "";
 }
 
+/* A path that was cut has lost the directories that say it. */
+static void set_category(struct allocinfo_row *row) {
+        bool whole = strlen(row->file) < ALLOCINFO_NAME_SIZE - 1;
+
+        category_of(whole ? row->file : NULL, row->function, row->module, row->category);
+}
+
+static bool is_of(const struct allocinfo_row *row, const char *category) {
+        struct allocinfo_row copy = *row;
+
+        set_category(&copy);
+        return streq(copy.category, category);
+}
+
 static bool named(const struct allocinfo_wanted *w, enum filter_key key, const char *name) {
         return !w->names[key] || streq(w->names[key], name);
 }
@@ -38,6 +52,7 @@ bool allocinfo_wants(const struct allocinfo_wanted *w, const struct allocinfo_ro
 
         return named(w, FILTER_MODNAME, row->module) && named(w, FILTER_FUNCTION, row->function) &&
                named(w, FILTER_FILENAME, row->file) &&
+               (!filter_has(f, FILTER_CATEGORY) || is_of(row, f->strings[FILTER_CATEGORY])) &&
                (!filter_has(f, FILTER_LINENO) || row->line == (uint64_t)f->integers[FILTER_LINENO]) &&
                (!filter_has(f, FILTER_INACCURATE) || row->accurate != f->booleans[FILTER_INACCURATE]) &&
                (!filter_has(f, FILTER_MIN_SIZE) || row->bytes >= f->integers[FILTER_MIN_SIZE]) &&
@@ -87,6 +102,8 @@ static const char *group_name(const struct allocinfo_row *row, enum filter_group
                 return row->function;
         if (group == GROUP_FILE)
                 return row->file;
+        if (group == GROUP_CATEGORY)
+                return row->category;
         return row->module[0] ? row->module : "kernel";
 }
 
@@ -165,12 +182,16 @@ int allocinfo_list_finish(struct allocinfo_list *l, const struct filter *f, stru
         for (size_t i = 0; i < l->n; i++)
                 add(&ret->total, &l->rows[i]);
         ret->n_rows = ret->total_sites = merge(l->rows, l->n, GROUP_SITE);
+        for (size_t i = 0; i < l->n && order.group == GROUP_CATEGORY; i++)
+                set_category(&l->rows[i]);
         if (order.group != GROUP_SITE)
                 ret->n_rows = merge(l->rows, ret->n_rows, order.group);
         if (ret->n_rows > 0)
                 qsort_r(l->rows, ret->n_rows, sizeof(*l->rows), compare_rows, &order);
         if ((int64_t)ret->n_rows > filter_limit(f))
                 ret->n_rows = (size_t)filter_limit(f);
+        for (size_t i = 0; i < ret->n_rows && order.group == GROUP_SITE; i++)
+                set_category(&l->rows[i]);
         ret->rows = TAKE(l->rows);
         *l = (struct allocinfo_list){};
         return 0;

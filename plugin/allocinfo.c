@@ -191,8 +191,7 @@ struct allocinfo *allocinfo_free(struct allocinfo *a) {
 }
 
 int allocinfo_check_filter(const struct filter *f, char **reterr) {
-        static const enum filter_key foreign[] = {
-                FILTER_TYPE, FILTER_CATEGORY, FILTER_CHARGED, FILTER_NODE, FILTER_PID, FILTER_OLDER_THAN_US};
+        static const enum filter_key foreign[] = {FILTER_TYPE, FILTER_CHARGED, FILTER_NODE, FILTER_PID, FILTER_OLDER_THAN_US};
         enum filter_group group = filter_group(f);
 
         for (size_t i = 0; i < ELEMENTS(foreign); i++)
@@ -201,9 +200,10 @@ int allocinfo_check_filter(const struct filter *f, char **reterr) {
                                 "The filter key \"%s\" asks what the kernel's allocinfo does not tell: it has file, line, "
                                 "function and module, and sizes.",
                                 filter_fields[foreign[i]].name);
-        if (group != GROUP_SITE && group != GROUP_FUNCTION && group != GROUP_FILE && group != GROUP_MODULE)
+        if (group == GROUP_TYPE || group == GROUP_NODE)
                 return fail(reterr, -EINVAL,
-                        "The filter key \"%s\" takes site, function, file or module for the kernel's allocinfo, not \"%s\".",
+                        "The filter key \"%s\" takes site, function, file, module or category for the kernel's allocinfo, not "
+                        "\"%s\".",
                         filter_fields[FILTER_GROUP_BY].name, f->strings[FILTER_GROUP_BY]);
         return 0;
 }

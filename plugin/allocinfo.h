@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "category.h"
 #include "filter.h"
 
 #define ALLOCINFO_NAME_SIZE 64 /* with the NUL */
@@ -62,9 +63,10 @@ struct allocinfo_row {
         char file[ALLOCINFO_NAME_SIZE], function[ALLOCINFO_NAME_SIZE];
         char module[ALLOCINFO_NAME_SIZE]; /* "": built in */
         uint64_t line;
-        int64_t bytes, calls; /* live; bytes may be negative */
-        bool accurate;        /* of all its tags */
-        uint64_t tags;        /* how many are added up here */
+        int64_t bytes, calls;        /* live; bytes may be negative */
+        bool accurate;               /* of all its tags */
+        uint64_t tags;               /* how many are added up here */
+        char category[CATEGORY_MAX]; /* of rows of sites and of categories; "" for others */
 };
 
 struct allocinfo {

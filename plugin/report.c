@@ -302,7 +302,7 @@ static void write_place(struct text_json *j, const struct allocinfo_row *r, enum
         write_known(j, "line", site, (int64_t)r->line);
         write_string(j, "function", site || group == GROUP_FUNCTION ? r->function : NULL);
         write_string(j, "module", site || group == GROUP_MODULE ? r->module : NULL);
-        text_json_null(j, "category");
+        write_string(j, "category", site || group == GROUP_CATEGORY ? r->category : NULL);
 }
 
 /* How the kernel's own record was read, and its sum over what matched. */

@@ -52,31 +52,53 @@ static const struct allocinfo_row *find(const struct allocinfo *a, const struct 
         return NULL;
 }
 
-/* The kernel goes on: what a reading by ioctl before and one after say alike, the text between them must say too. */
-static size_t compare(const struct filter *f) {
-        _cleanup_(allocinfo_freep) struct allocinfo *before = read_by(&allocinfo_ops_live, f),
-                                                    *text = read_by(&allocinfo_ops_text, f),
-                                                    *after = read_by(&allocinfo_ops_live, f);
-        size_t steady = 0;
-
-        assert_int_equal(before->source, ALLOCINFO_IOCTL);
-        assert_int_equal(text->source, ALLOCINFO_TEXT);
+/* Of `before`, the first row that both readings by ioctl tell alike and the text does not; NULL: there is none. */
+static const struct allocinfo_row *first_apart(
+        const struct allocinfo *before, const struct allocinfo *text, const struct allocinfo *after, size_t *ret_steady) {
+        *ret_steady = 0;
         for (size_t i = 0; i < before->n_rows; i++) {
                 const struct allocinfo_row *a = &before->rows[i], *b = find(after, a), *t = find(text, a);
 
                 if (!b || !same_row(a, b))
                         continue;
-                steady++;
+                ++*ret_steady;
                 if (!t || !same_row(a, t))
-                        fail_msg("%s:%llu %s: by text %s", a->file, (unsigned long long)a->line, a->function,
-                                t ? "it has other figures" : "it is not there");
+                        return a;
         }
-        /* And nothing more in the text, but for what a size let pass for a moment. */
-        for (size_t i = 0; !filter_has(f, FILTER_MIN_SIZE) && !filter_has(f, FILTER_MAX_SIZE) && i < text->n_rows; i++)
+        return NULL;
+}
+
+/* And nothing more in the text, but for what a size let pass for a moment. */
+static void check_no_more(const struct filter *f, const struct allocinfo *before, const struct allocinfo *text) {
+        if (filter_has(f, FILTER_MIN_SIZE) || filter_has(f, FILTER_MAX_SIZE))
+                return;
+        for (size_t i = 0; i < text->n_rows; i++)
                 assert_non_null(find(before, &text->rows[i]));
-        if (!filter_has(f, FILTER_MIN_SIZE) && !filter_has(f, FILTER_MAX_SIZE))
-                assert_int_equal(before->total.tags, text->total.tags);
-        return steady;
+        assert_int_equal(before->total.tags, text->total.tags);
+}
+
+/*
+ * The kernel goes on: what a reading by ioctl before and one after say alike, the text between them must say too. But a figure
+ * may go up and come back meanwhile, so that a difference counts when it shows time after time. Returns the steady rows.
+ */
+static size_t compare(const struct filter *f) {
+        size_t steady = 0;
+
+        for (unsigned attempt = 0;; attempt++) {
+                _cleanup_(allocinfo_freep) struct allocinfo *before = read_by(&allocinfo_ops_live, f),
+                                                            *text = read_by(&allocinfo_ops_text, f),
+                                                            *after = read_by(&allocinfo_ops_live, f);
+                const struct allocinfo_row *apart = first_apart(before, text, after, &steady);
+
+                assert_int_equal(before->source, ALLOCINFO_IOCTL);
+                assert_int_equal(text->source, ALLOCINFO_TEXT);
+                check_no_more(f, before, text);
+                if (!apart)
+                        return steady;
+                if (attempt == 20)
+                        fail_msg("%s:%llu %s: by text it is not there or has other figures", apart->file,
+                                (unsigned long long)apart->line, apart->function);
+        }
 }
 
 static size_t compare_by(const char *key, const char *value, const char *other_key, const char *other_value) {

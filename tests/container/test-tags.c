@@ -311,6 +311,7 @@ static struct lines our_lines(const struct tracker_sample *s) {
 
 /* What is below this is noise of a host that does other things too. */
 #define NOTABLE (64 << 10)
+#define NOISE (8 << 10)
 
 /* All sites that either side saw grow notably; what differs is printed. */
 static void compare_growth(const struct lines *before, const struct lines *after, const struct lines *ours) {
@@ -328,7 +329,7 @@ static void compare_growth(const struct lines *before, const struct lines *after
                 n++;
                 kernel_sum += growth;
                 our_sum += mine;
-                apart += llabs(growth - mine) > growth / 100;
+                apart += llabs(growth - mine) > growth / 100 + NOISE;
                 print_message("# %s: the kernel %lld, we %lld\n", ours->line[i].key, (long long)growth, (long long)mine);
         }
         for (size_t i = 0; i < after->n; i++) {

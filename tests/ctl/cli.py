@@ -208,7 +208,7 @@ def allocinfo():
     equal((document["total_sites"], len(document["sites"]), document["totals"]["tags"]), (14, 14, 17), "sites, rows and tags")
     row = next(r for r in document["sites"] if r["key"] == "include/linux/seq_file_net.h:12:seq_open_net[nf_conntrack]")
     equal(row, {"key": row["key"], "file": "include/linux/seq_file_net.h", "line": 12, "function": "seq_open_net",
-                "module": "nf_conntrack", "category": None, "bytes": 12288, "calls": 3, "accurate": False, "tags": 2}, "a row")
+                "module": "nf_conntrack", "category": "net/netfilter", "bytes": 12288, "calls": 3, "accurate": False, "tags": 2}, "a row")
     check(allocinfo_of(kernel="6.12")["accurate"], "format 1.0 knows nothing inaccurate")
     page = cli("allocinfo", f"--root={TAGS}/7.2", "--function=seq_open_net", "-m", "1K").stdout
     check("seq_file_net.h:12 seq_open_net [nf_conntrack] (inaccurate)" in page, f"the page lacks its row: {page}")
@@ -226,6 +226,8 @@ def allocinfo_filters():
             (("--max-size=-1",), ["kernel/fork.c:1702:dup_mm"]),
             (("--inaccurate=yes", "-n", "1"), ["mm/slub.c:2451:alloc_slab_page"]),
             (("--group-by=file", "-s", "t", "-n", "1"), ["drivers/block/virtio_blk.c"]),
+            (("--group-by=category", "-n", "2"), ["mm", "slab"]),
+            (("--category=drivers/block",), ["drivers/block/virtio_blk.c:888:virtblk_probe[virtio_blk]"]),
             (("--function=nobody",), [])):
         document = allocinfo_of(*options)
         equal([r["key"] for r in document["sites"]], keys, f"rows for {options}")

@@ -300,6 +300,36 @@ static void sorted_grouped_cut(void **state) {
         }
 }
 
+static const struct allocinfo_row *of_category(const struct allocinfo *a, const char *category) {
+        for (size_t i = 0; i < a->n_rows; i++)
+                if (streq(a->rows[i].category, category))
+                        return &a->rows[i];
+        fail_msg("no row of category %s", category);
+        return NULL;
+}
+
+/* By the path; by the module when the path was cut, because then it begins anywhere. */
+static void categories(void **state) {
+        _cleanup_(allocinfo_freep) struct allocinfo *sites = read_both(*state, NULL), *groups = NULL, *net = NULL;
+        _cleanup_(filter_done) struct filter by = {}, only = {};
+        int64_t calls = 0;
+
+        for (size_t i = 0; i < sites->n_rows; i++)
+                assert_string_not_equal(sites->rows[i].category, "");
+        assert_string_equal(find(sites, "alloc_slab_page")->category, "slab");
+        set(&by, "group_by", "category");
+        groups = read_both(*state, &by);
+        for (size_t i = 0; i < groups->n_rows; i++)
+                calls += groups->rows[i].calls;
+        assert_int_equal(calls, groups->total.calls);
+        assert_int_equal(of_category(groups, "kernel")->bytes, 65408);
+        assert_int_equal(of_category(groups, "module:deep")->bytes, 30);
+        set(&only, "category", "net");
+        net = read_both(*state, &only);
+        assert_int_equal(net->n_rows, 3);
+        assert_int_equal(net->total.tags, 4);
+}
+
 /* How many tags pass, by a look at each of them. */
 static size_t passing(const struct filter *f) {
         size_t n = 0;
@@ -623,8 +653,8 @@ static void compressed(void **state) {
 static void foreign_keys(void **state) {
         static const struct {
                 const char *key, *value;
-        } keys[] = {{"type", "slab"}, {"category", "net"}, {"charged", "yes"}, {"node", "0"}, {"pid", "1"},
-                {"older_than_us", "1"}, {"group_by", "node"}, {"group_by", "type"}};
+        } keys[] = {{"type", "slab"}, {"charged", "yes"}, {"node", "0"}, {"pid", "1"}, {"older_than_us", "1"},
+                {"group_by", "node"}, {"group_by", "type"}};
 
         for (size_t i = 0; i < ELEMENTS(keys); i++) {
                 _cleanup_(filter_done) struct filter f = {};
@@ -648,6 +678,7 @@ int main(void) {
                 TEST(pushed_down),
                 TEST(filter_persists),
                 TEST(sorted_grouped_cut),
+                TEST(categories),
                 TEST(random_filters),
                 TEST(module_during_walk),
                 TEST(modules_without_end),
