@@ -498,7 +498,11 @@ int tracker_bpf_load(struct tracker_bpf *t, char **reterr) {
         libbpf_set_print(keep_complaint);
         libbpf_forget_complaint();
         r = load_programs(t, reterr);
-        return r < 0 ? r : map_tables(t, reterr);
+        if (r < 0)
+                return r;
+        if (is_mutated(t, "no-first-programs")) /* they served something once */
+                memset(t->skel->bss->cpus, 0xff, sizeof(t->skel->bss->cpus));
+        return map_tables(t, reterr);
 }
 
 void tracker_bpf_unload(struct tracker_bpf *t) {
@@ -525,7 +529,8 @@ void tracker_bpf_detach(struct tracker_bpf *t) {
 static bool left_out(const struct tracker_bpf *t, const struct hook *hook) {
         if (is_mutated(t, "no-cache-free"))
                 return streq(hook->tracepoint, "kmem_cache_free");
-        return is_mutated(t, "no-second-programs") && hook->kind == ON_FREE_IN_INTERRUPT;
+        return (is_mutated(t, "no-second-programs") && hook->kind == ON_FREE_IN_INTERRUPT) ||
+               (is_mutated(t, "no-first-programs") && hook->kind == ON_FREE);
 }
 
 static int attach_program(struct tracker_bpf *t, const struct bpf_program *program) {

@@ -48,7 +48,7 @@ INLINE void catch_one(void *ctx, u64 value, bool raw) {
 INLINE int freed_in_interrupt(void *ctx, enum mp_free_hook hook, u64 key, bool raw) {
         u64 value;
 
-        if (bare || LIKELY(!only_second(hook, key)))
+        if (bare || LIKELY(!only_second(hook, key)) || key <= 16) /* of nothing: 0 is the key of an empty way */
                 return 0;
         value = untrack(key);
         catch_one(ctx, value, raw);

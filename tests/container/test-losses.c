@@ -3,8 +3,10 @@
  * Losses, forced: each shows in its own counter, in the group that it fell on and in no other, and nothing of it is silent.
  * Tables that are too small for names are in test-engine.c; what documents say of it all is in modes.py.
  */
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include "subject.h"
 
@@ -416,6 +418,42 @@ static void test_lost_to_recursion(void **state) {
         watch_end(&w);
 }
 
+/* kfree(NULL), ten thousand times: writev() frees a vector that it had room for itself. */
+static void free_nothing(void) {
+        int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        struct iovec v = {.iov_base = (char[]){"x"}, .iov_len = 1};
+
+        must(fd >= 0, "/dev/null");
+        for (size_t i = 0; i < 10000; i++)
+                must(writev(fd, &v, 1) == 1, "writev");
+        close(fd);
+}
+
+/* The second programs alone, as when every free lands on a running first one: each object goes once, and nothing is no object.
+ */
+static void test_second_alone(void **state) {
+        struct watch w = watch_with(
+                "second", &(struct tracker_options){.mutation = "no-first-programs", .objects = 512}, &(struct tracker_wish){});
+        struct subject s = subject_of(
+                w.c->path, (const subject_steps_t){hold_few_pipes, drop_held, free_nothing, hold_few_pipes, drop_held});
+        struct reading before, after;
+
+        subject_step(&s);
+        check_agrees(&w, "held", SLACK);
+        subject_step(&s);
+        settle(w.c);
+        before = reading_of(w.t, w.group);
+        subject_step(&s);
+        after = reading_of(w.t, w.group);
+        print_message("# freed %lld, of nothing %lld\n", (long long)before.freed, (long long)(after.freed - before.freed));
+        assert_near(after.freed, before.freed, SLACK);
+        subject_step(&s);
+        subject_step(&s);
+        check_agrees(&w, "let go", SLACK);
+        subject_end(&s);
+        watch_end(&w);
+}
+
 /* With them nothing is lost, or a few, which are told; no document is accurate that lost one. */
 static void test_not_lost_to_recursion(void **state) {
         struct watch w = watch("not-lost");
@@ -442,6 +480,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test(test_spill_is_swept_under_churn),
                 cmocka_unit_test(test_recursion),
                 cmocka_unit_test(test_lost_to_recursion),
+                cmocka_unit_test(test_second_alone),
                 cmocka_unit_test(test_not_lost_to_recursion),
         };
 
