@@ -197,6 +197,28 @@ static void set_flags(struct memcgprof_bpf__rodata *ro, const struct btf *btf) {
         }
 }
 
+/*
+ * Where a variable of the kernel lies, for programs alone; 0: it has none of that name. (An extern of the programs would have
+ * libbpf read all of kallsyms by fscanf(), on every kernel.)
+ */
+static u64 variable_address(const char *name) {
+        _cleanup_fclose_ FILE *f = fopen("/proc/kallsyms", "re");
+        _cleanup_free_ char *line = NULL;
+        unsigned long long address;
+        size_t room = 0;
+        int at;
+
+        while (f && getline(&line, &room, f) > 0) {
+                if (!strstr(line, name))
+                        continue;
+                line[strcspn(line, "\t\n")] = '\0';
+                at = 0;
+                if (sscanf(line, "%llx %*c %n", &address, &at) == 1 && at > 0 && streq(line + at, name))
+                        return address;
+        }
+        return 0;
+}
+
 static void set_constants(struct tracker_bpf *t, const struct btf *btf) {
         struct memcgprof_bpf__rodata *ro = t->skel->rodata;
         const struct btf_type *irq_stack = btf_named(btf, "irq_stack", BTF_KIND_STRUCT);
@@ -215,6 +237,8 @@ static void set_constants(struct tracker_bpf *t, const struct btf *btf) {
         /* bare pointers before 6.10, and words from 7.3 on (owner.bpf.h); between them a second word follows where there are
          * tags */
         ro->owner_stride = owner ? owner->size : sizeof(u64);
+        if (has_member(btf, "slab", "obj_exts_in_object") && has_member(btf, "task_struct", "alloc_tag"))
+                ro->tags_in_vectors = variable_address("slab_obj_ext_has_codetag_key");
         if (is_mutated(t, "shift-stride"))
                 ro->owner_stride += sizeof(u64);
         ro->bare = is_mutated(t, "bare");

@@ -44,13 +44,11 @@ INLINE u64 head_of(u64 page) {
         return UNLIKELY((s64)word >= -(s64)(PAGE_BYTES << MP_SAMPLES)) ? page & word : word - 1;
 }
 
-/* A static key: whether vectors of 7.3 hold alloc tags too. */
-extern const void slab_obj_ext_has_codetag_key __ksym __weak;
+const volatile u64
+        tags_in_vectors; /* the address of a static key: whether vectors of 7.3 hold alloc tags too; 0: they do not */
 
 INLINE bool vectors_have_tags(void) {
-        u64 key = (u64)&slab_obj_ext_has_codetag_key;
-
-        return key && (u32)PEEK(key); /* atomic_t enabled */
+        return tags_in_vectors && (u32)PEEK(tags_in_vectors); /* atomic_t enabled */
 }
 
 INLINE bool has_owners(u64 slab) {
