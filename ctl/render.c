@@ -453,7 +453,8 @@ static void foot_flow(struct page *p, const json_t *totals) {
         foot_size(p, "kthreads", totals, "kthread_bytes", " more, allocated by kernel threads for it: nobody's");
         foot_size(p, "untracked", totals, "untracked_bytes", "");
         foot_size(p, "written off", totals, "written_off", "");
-        foot_size(p, "unaccounted", totals, "unaccounted_bytes", " that the kernel's own profiler could not count");
+        foot_size(p, "unaccounted", totals, "unaccounted_bytes",
+                " live without an alloc tag: the kernel's own profiler did not count it");
         if (integer(totals, "charges_verified") > 0)
                 line(p, "charges",
                         format("%" PRId64 " verified, %" PRId64 " of them inferred wrongly",
@@ -527,6 +528,14 @@ static const struct column tag_columns[] = {
         {"SITE", 0, false, cell_tag},
 };
 
+/* Of groups, the name is all there is. */
+static const struct column tag_group_columns[] = {
+        {"LIVE", 10, true, cell_live},
+        {"CALLS", 8, true, cell_calls},
+        {"TAGS", 4, true, cell_tags},
+        {"GROUP", 0, false, cell_tag},
+};
+
 static void allocinfo_page_head(struct page *p, const json_t *document) {
         const json_t *counting = get(document, "counting"), *kernel = get(document, "kernel");
         _cleanup_free_ char *source = table_text(document, "source"), *backend = table_text(kernel, "backend"),
@@ -553,6 +562,7 @@ static void allocinfo_page_foot(struct page *p, const json_t *document, size_t s
 
 int render_allocinfo(FILE *out, const json_t *document, size_t max_rows) {
         const json_t *sites = get(document, "sites");
+        const char *group = json_string_value(get(get(document, "filter"), "group_by"));
         size_t shown = json_array_size(sites);
         struct page page = {.out = out};
         int r;
@@ -563,7 +573,10 @@ int render_allocinfo(FILE *out, const json_t *document, size_t max_rows) {
                 shown = max_rows;
         allocinfo_page_head(&page, document);
         fputc('\n', out);
-        r = table_print(out, tag_columns, ELEMENTS(tag_columns), sites, max_rows);
+        if (group && !streq(group, "site"))
+                r = table_print(out, tag_group_columns, ELEMENTS(tag_group_columns), sites, max_rows);
+        else
+                r = table_print(out, tag_columns, ELEMENTS(tag_columns), sites, max_rows);
         if (r < 0)
                 return r;
         allocinfo_page_foot(&page, document, shown);

@@ -194,6 +194,7 @@ int measures_take(const struct symbols *symbols, struct site_memory *memory, con
         struct measures *ret, size_t *ret_missing) {
         struct measures m = {
                 .items = calloc(sample->n_rows + 1, sizeof(struct measure)),
+                .tagging = sample->tagging,
                 .irq_bytes = sample->irq_bytes,
                 .kthread_bytes = sample->kthread_bytes,
                 .freed_unmatched = sample->freed_unmatched_bytes,

@@ -31,6 +31,7 @@ struct measures {
         size_t n;
         bool stacks; /* charged pages were told apart by their stacks, so vmalloc is known from the others; */
         bool tags;   /* not of those that were told apart by alloc tags */
+        bool tagging;
         int64_t irq_bytes, kthread_bytes, freed_unmatched;
         int64_t charges_verified, charges_mismatched;
         int64_t swept_at_us;

@@ -141,7 +141,7 @@ static json_t *totals_json(const struct summary *s) {
         set_integer(o, "untracked_bytes", c->untracked_bytes);
         set_integer(o, "blind_bytes", s->totals.blind_bytes);
         set_integer(o, "blind_allocated_bytes", s->totals.blind_allocated_bytes);
-        set(o, "unaccounted_bytes", json_null()); /* the kernel's own gaps are known where it has allocation tags */
+        set(o, "unaccounted_bytes", integer_or_null(s->unaccounted_known, s->unaccounted_bytes));
         set_integer(o, "charges_verified", s->charges_verified);
         set_integer(o, "charges_mismatched", s->charges_mismatched);
         for (size_t i = 0; s->record && i < ELEMENTS(untold); i++)

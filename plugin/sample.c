@@ -126,6 +126,7 @@ static int add_rows(struct sample_adder *a, const struct tracker_sample *from) {
 }
 
 static void add_scalars(struct tracker_sample *to, const struct tracker_sample *from, bool first) {
+        to->tagging = to->tagging || from->tagging;
         to->irq_bytes += from->irq_bytes;
         to->kthread_bytes += from->kthread_bytes;
         to->freed_unmatched_bytes += from->freed_unmatched_bytes;

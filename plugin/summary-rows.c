@@ -183,6 +183,21 @@ static void add_totals(struct summary *s) {
         }
 }
 
+/*
+ * What came without an alloc tag, the kernel's own profiler did not count. Kernel stacks are counted by their tasks and have a
+ * tag of which we know nothing.
+ */
+static void add_unaccounted(const struct measures *m, struct summary *s) {
+        s->unaccounted_known = m->tagging && s->live_known;
+        for (size_t i = 0; i < s->n_rows; i++) {
+                const struct row *row = &s->rows[i];
+                bool is_stacks = row->function && !row->has_offset;
+
+                if (row->type != TYPE_USER && !row->file && !is_stacks)
+                        s->unaccounted_bytes += figures_live_bytes(&row->figures);
+        }
+}
+
 /* The tracker sees frees, or it sees none at all; single rows may be blind all the same. */
 static bool sees_frees(const struct measures *m) {
         bool any = false, sees = false;
@@ -224,6 +239,7 @@ int summary_take(struct summary *s, const struct measures *m, const struct gfp_b
                 return r;
         s->live_known = sees_frees(m);
         add_totals(s);
+        add_unaccounted(m, s);
         fill_known(m, s);
         s->irq_bytes = m->irq_bytes;
         s->kthread_bytes = m->kthread_bytes;

@@ -84,6 +84,8 @@ struct summary {
         bool live_known;       /* false: the tracker only counts allocations */
         struct figures totals; /* over all rows of kernel memory */
         int64_t irq_bytes, kthread_bytes, freed_unmatched;
+        bool unaccounted_known;    /* the kernel keeps a record by alloc tags; */
+        int64_t unaccounted_bytes; /* live kernel memory that is not in it */
         int64_t charges_verified, charges_mismatched;
 
         /* reconciliation with the memcg */

@@ -585,6 +585,7 @@ static int tracker_bpf_read(struct tracker *base, unsigned group, struct tracker
         r = read_group(t, group, &sample);
         if (r < 0)
                 return r;
+        sample.tagging = t->skel->bss->tags_made > 0;
         read_states(t, group, &sample);
         for (size_t i = 0; i < _LOSS_MAX; i++)
                 sample.lost[i] += t->shared.lost[i] - t->groups[group].lost[i];

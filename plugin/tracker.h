@@ -102,6 +102,8 @@ struct tracker_sample {
         /* How far the memcg's own counters moved since the group began, by the kernel's tracepoints where it has them. */
         struct memcg_counters states;
 
+        bool tagging; /* the kernel sets alloc tags: rows of kernel memory without a file came without one */
+
         int64_t charges_verified, charges_mismatched; /* charge is inferred; one in many is checked on the object */
         int64_t swept_at_us;                          /* last complete sweep; 0: none */
         int64_t lost[_LOSS_MAX];                      /* since the group began */

@@ -25,6 +25,11 @@ struct {
         __uint(max_entries, 1);
 } alloc_tags SEC(".maps");
 
+/* Nothing of what stands behind this is left in the programs of a kernel without tags: the first half is a number there. */
+INLINE bool follows_tags(void) {
+        return bpf_core_field_exists(struct task_struct, alloc_tag) && has_tags;
+}
+
 /* The end of a string, all of it when it is short. `to` is zeroed; what cannot be read is "". */
 static __noinline int read_tail(char *to, u64 from) {
         u64 start = from;
@@ -109,6 +114,8 @@ APART u32 tag_found(u64 tag) {
         bool room = false;
         u32 named;
 
+        if (!follows_tags()) /* it is verified all the same, but then no further */
+                return 0;
         for (u32 i = 0; i < MP_PROBES && !room; i++) {
                 u32 index = (mix(tag) + i) & tag_mask;
                 struct mp_alloc_tag *t = bpf_map_lookup_elem(&alloc_tags, &index);
@@ -122,11 +129,6 @@ APART u32 tag_found(u64 tag) {
         if (!named)
                 lose(MP_LOSS_TAGS_FULL);
         return named;
-}
-
-/* Nothing of what stands behind this is left in the programs of a kernel without tags: the first half is a number there. */
-INLINE bool follows_tags(void) {
-        return bpf_core_field_exists(struct task_struct, alloc_tag) && has_tags;
 }
 
 /* What names this task's allocation: 1 + the place of its tag, with MP_ELSEWHERE; 0: nothing does. */

@@ -316,7 +316,7 @@ static void categories(void **state) {
 
         for (size_t i = 0; i < sites->n_rows; i++)
                 assert_string_not_equal(sites->rows[i].category, "");
-        assert_string_equal(find(sites, "alloc_slab_page")->category, "slab");
+        assert_string_equal(find(sites, "mm/slub.c:3061:alloc_slab_page")->category, "slab");
         set(&by, "group_by", "category");
         groups = read_both(*state, &by);
         for (size_t i = 0; i < groups->n_rows; i++)

@@ -229,6 +229,27 @@ static void test_vmalloc_unknown(void **state) {
         assert_false(u->charged.known[TYPE_VMALLOC]); /* tags do not tell it */
 }
 
+/* Where the kernel sets tags, what has none; user pages and kernel stacks do not come into it. */
+static void test_unaccounted(void **state) {
+        struct measures tagging = {.tagging = true, .pages = {24576, 3}}, silent = {.pages = {24576, 3}};
+        struct measure items[] = {
+                measure_of(0, "alloc_thread_stack_node", TYPE_PAGE, true, (struct tracker_counts){16384, 1}),
+                measure_of(0x1000, "untold", TYPE_SLAB, true, (struct tracker_counts){100, 1}),
+                measure_of(0x2000, "gone", TYPE_SLAB, true, (struct tracker_counts){100, 1, 100, 1}),
+                measure_of(0x3000, "uncharged", TYPE_PAGE, false, (struct tracker_counts){4096, 1}),
+                measure_of(0x4000, "user", TYPE_USER, true, (struct tracker_counts){8192, 2}),
+                measure_of(0, "tagged", TYPE_SLAB, true, (struct tracker_counts){500, 1}),
+        };
+        _cleanup_(summary_freep) struct summary *s = NULL, *t = NULL;
+
+        items[5].file = "fs/file.c";
+        s = take(&tagging, items, ELEMENTS(items));
+        t = take(&silent, items, ELEMENTS(items));
+        assert_true(s->unaccounted_known);
+        assert_int_equal(s->unaccounted_bytes, 100 + 4096);
+        assert_false(t->unaccounted_known);
+}
+
 static void test_heads(void **state) {
         struct measures m = {
                 .irq_bytes = 1, .kthread_bytes = 2, .charges_verified = 3, .charges_mismatched = 4, .swept_at_us = 5};
@@ -330,6 +351,7 @@ int main(void) {
                 cmocka_unit_test(test_missed_at_blind),
                 cmocka_unit_test(test_estimates),
                 cmocka_unit_test(test_vmalloc_unknown),
+                cmocka_unit_test(test_unaccounted),
                 cmocka_unit_test(test_heads),
                 cmocka_unit_test(test_categories_add_up),
         };
