@@ -13,11 +13,24 @@
 #define BUS_DEFAULT "unix:path=/run/dbus/system_bus_socket"
 #define STATE_DIR_DEFAULT "/var/lib/memcgprof"
 
-enum { OPTION_BUS, OPTION_JSON, OPTION_SPEC, OPTION_OUTPUT, OPTION_STATE_DIR, OPTION_ROOT, OPTION_HELP, OPTION_VERSION };
+enum {
+        OPTION_BUS,
+        OPTION_JSON,
+        OPTION_TREE,
+        OPTION_ONCE,
+        OPTION_SPEC,
+        OPTION_OUTPUT,
+        OPTION_STATE_DIR,
+        OPTION_ROOT,
+        OPTION_HELP,
+        OPTION_VERSION
+};
 
 const struct option options_table[] = {
         [OPTION_BUS] = {0, "bus", "ADDRESS", 0, "D-Bus address of the daemon's bus (default: the system bus)"},
         [OPTION_JSON] = {0, "json", NULL, TAKES_JSON, "print the JSON document, not a table"},
+        [OPTION_TREE] = {'t', "tree", NULL, TAKES_FILTER, "sites as a tree of source directories, or of categories"},
+        [OPTION_ONCE] = {'o', "once", NULL, TAKES_FILTER, "print once, which is all that is done (for scripts of alloctop)"},
         [OPTION_SPEC] = {0, "spec", "SPEC", TAKES_RUN, "how to profile the command (default: auto)"},
         [OPTION_OUTPUT] = {0, "output", "FILE", TAKES_RUN, "also write the JSON document to FILE"},
         [OPTION_STATE_DIR] = {0, "state-dir", "DIR", TAKES_STATE, "the daemon's state (default: " STATE_DIR_DEFAULT ")"},
@@ -125,6 +138,11 @@ static int store_option(struct options *o, int option, const char *value) {
                 break;
         case OPTION_JSON:
                 o->json = true;
+                break;
+        case OPTION_TREE:
+                o->tree = true;
+                break;
+        case OPTION_ONCE:
                 break;
         case OPTION_HELP:
                 o->help = true;
@@ -271,6 +289,10 @@ static int check_verb(const struct cursor *c, const struct options *o, char **re
                 return -EINVAL;
         if (filter_check(&o->filter, reterr) < 0)
                 return -EINVAL;
+        if (o->tree && o->json)
+                return fail(reterr, -EINVAL, "A tree is for people: --tree and --json do not go together.");
+        if (o->tree && filter_group(&o->filter) != GROUP_SITE)
+                return fail(reterr, -EINVAL, "A tree is made of sites: --tree and --group-by do not go together.");
         if (!(v->takes & TAKES_FILTER))
                 return 0;
         return (v->check_filter ?: filter_check_summary)(&o->filter, reterr);

@@ -28,6 +28,7 @@ struct options {
         const char *spec;      /* NULL: not given */
         const char *output;    /* file for the document, NULL: not given */
         bool json;
+        bool tree;
         bool help;
         bool version;
         struct filter filter;

@@ -9,6 +9,7 @@
 #include "render.h"
 #include "table.h"
 #include "tracker.h"
+#include "tree.h"
 
 #define LABEL_WIDTH 13
 
@@ -377,12 +378,42 @@ static bool has_nodes(const json_t *summary) {
         return false;
 }
 
-static int print_sites(FILE *out, const json_t *summary, size_t max_rows) {
+static char *cell_branch(const json_t *row) {
+        return table_text(row, "name");
+}
+
+static const struct column tree_columns[] = {
+        {"LIVE", 10, true, cell_live},
+        {"CALLS", 8, true, cell_calls},
+        {"TREE", 0, false, cell_branch},
+};
+
+static int print_tree(FILE *out, const json_t *sites) {
+        json_t *rows;
+        int r = tree_rows(sites, &rows);
+
+        if (r < 0)
+                return r;
+        r = table_print(out, tree_columns, ELEMENTS(tree_columns), rows, 0);
+        json_decref(rows);
+        return r;
+}
+
+static int print_sites(FILE *out, const json_t *summary, struct render_how how) {
         const json_t *sites = get(summary, "sites");
 
+        if (how.tree)
+                return print_tree(out, sites);
         if (has_nodes(summary))
-                return table_print(out, node_columns, ELEMENTS(node_columns), sites, max_rows);
-        return table_print(out, site_columns, ELEMENTS(site_columns), sites, max_rows);
+                return table_print(out, node_columns, ELEMENTS(node_columns), sites, how.max_rows);
+        return table_print(out, site_columns, ELEMENTS(site_columns), sites, how.max_rows);
+}
+
+/* How many of so many rows are shown; a tree has all of them. */
+static size_t rows_shown(const json_t *sites, struct render_how how) {
+        size_t n = json_array_size(sites);
+
+        return !how.tree && how.max_rows > 0 && n > how.max_rows ? how.max_rows : n;
 }
 
 /* A figure of a lens, with "~" when samples went into it. */
@@ -486,24 +517,21 @@ static void page_foot(struct page *p, const json_t *document, size_t shown) {
                 line(p, "rows", format("%zu, all shown", shown));
 }
 
-int render_summary(FILE *out, const json_t *document, size_t max_rows) {
+int render_summary(FILE *out, const json_t *document, struct render_how how) {
         const json_t *summary = is_format(document, "memcgprof.report") ? get(document, "summary") : document,
                      *sites = get(summary, "sites");
-        size_t shown = json_array_size(sites);
         struct page page = {.out = out};
         int r;
 
         if (!is_format(summary, "memcgprof.summary"))
                 return -EBADMSG;
-        if (max_rows > 0 && shown > max_rows)
-                shown = max_rows;
         page_head(&page, document, summary);
         page_account(&page, summary);
         fputc('\n', out);
-        r = print_sites(out, summary, max_rows);
+        r = print_sites(out, summary, how);
         if (r < 0)
                 return r;
-        page_foot(&page, summary, shown);
+        page_foot(&page, summary, rows_shown(sites, how));
         return page.oom ? -ENOMEM : 0;
 }
 
@@ -560,26 +588,29 @@ static void allocinfo_page_foot(struct page *p, const json_t *document, size_t s
         line(p, "rows", sites ? format("%zu shown, of %s sites", shown, sites) : NULL);
 }
 
-int render_allocinfo(FILE *out, const json_t *document, size_t max_rows) {
+static int print_tags(FILE *out, const json_t *document, struct render_how how) {
         const json_t *sites = get(document, "sites");
         const char *group = json_string_value(get(get(document, "filter"), "group_by"));
-        size_t shown = json_array_size(sites);
+
+        if (how.tree)
+                return print_tree(out, sites);
+        if (group && !streq(group, "site"))
+                return table_print(out, tag_group_columns, ELEMENTS(tag_group_columns), sites, how.max_rows);
+        return table_print(out, tag_columns, ELEMENTS(tag_columns), sites, how.max_rows);
+}
+
+int render_allocinfo(FILE *out, const json_t *document, struct render_how how) {
         struct page page = {.out = out};
         int r;
 
         if (!is_format(document, "memcgprof.allocinfo"))
                 return -EBADMSG;
-        if (max_rows > 0 && shown > max_rows)
-                shown = max_rows;
         allocinfo_page_head(&page, document);
         fputc('\n', out);
-        if (group && !streq(group, "site"))
-                r = table_print(out, tag_group_columns, ELEMENTS(tag_group_columns), sites, max_rows);
-        else
-                r = table_print(out, tag_columns, ELEMENTS(tag_columns), sites, max_rows);
+        r = print_tags(out, document, how);
         if (r < 0)
                 return r;
-        allocinfo_page_foot(&page, document, shown);
+        allocinfo_page_foot(&page, document, rows_shown(get(document, "sites"), how));
         return page.oom ? -ENOMEM : 0;
 }
 

@@ -14,11 +14,16 @@
 /* Rows that a terminal gets when nobody asked for more. */
 #define RENDER_ROWS 20
 
-/* A memcgprof.summary or a memcgprof.report. max_rows 0: all rows of the document. */
-int render_summary(FILE *out, const json_t *document, size_t max_rows);
+struct render_how {
+        size_t max_rows; /* 0: all rows of the document */
+        bool tree;       /* of all of them, whatever max_rows says: tree.h */
+};
 
-/* A memcgprof.allocinfo; max_rows as above. */
-int render_allocinfo(FILE *out, const json_t *document, size_t max_rows);
+/* A memcgprof.summary or a memcgprof.report. */
+int render_summary(FILE *out, const json_t *document, struct render_how how);
+
+/* A memcgprof.allocinfo. */
+int render_allocinfo(FILE *out, const json_t *document, struct render_how how);
 
 int render_support(FILE *out, const json_t *document);
 int render_list(FILE *out, const json_t *document);

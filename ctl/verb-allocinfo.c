@@ -19,7 +19,7 @@ static int show(const struct options *o, const struct allocinfo *a, char **reter
         if (o->json)
                 return document_print_text(stdout, text);
         r = document_parse(text, &document, reterr);
-        return r < 0 ? r : render_allocinfo(stdout, document, document_rows(stdout, &o->filter));
+        return r < 0 ? r : render_allocinfo(stdout, document, verb_how(o, stdout));
 }
 
 int verb_allocinfo(const struct options *o) {

@@ -97,7 +97,7 @@ int verb_show(const struct options *o) {
         else if (r >= 0) {
                 r = document_parse(text, &document, &why);
                 if (r >= 0)
-                        r = render_summary(stdout, document, document_rows(stdout, &o->filter));
+                        r = render_summary(stdout, document, verb_how(o, stdout));
         }
         return r < 0 ? verb_complain(r, why) : EXIT_SUCCESS;
 }

@@ -185,7 +185,7 @@ static int add_head(json_t *rows, const struct entries *e, const struct entry *e
 
 static int list_reports(const struct options *o, const struct entries *e) {
         _cleanup_(document_unrefp) json_t *rows = json_array();
-        size_t max = document_rows(stdout, &o->filter), shown = e->n;
+        size_t max = verb_how(o, stdout).max_rows, shown = e->n;
         int r = rows ? 0 : -ENOMEM;
 
         if (filter_has(&o->filter, FILTER_LIMIT))
@@ -295,7 +295,7 @@ static int show_report(const struct options *o, const struct entries *e, char **
                 r = document_filter(json_object_get(document, "summary"), &o->filter);
         if (r < 0)
                 return r;
-        return o->json ? document_print(stdout, document) : render_summary(stdout, document, document_rows(stdout, &o->filter));
+        return o->json ? document_print(stdout, document) : render_summary(stdout, document, verb_how(o, stdout));
 }
 
 /* Without an id there is a table of reports, which has neither a document nor sites. */

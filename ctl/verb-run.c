@@ -247,7 +247,7 @@ static int print(struct run *run, const json_t *document, char **reterr) {
         if (o->json)
                 return r < 0 || o->output ? r : document_print(stdout, document);
         fputc('\n', stderr);
-        return r < 0 ? r : render_summary(stderr, document, document_rows(stderr, &o->filter));
+        return r < 0 ? r : render_summary(stderr, document, verb_how(o, stderr));
 }
 
 /* From the release to the printed summary. run->status is that of the command. */

@@ -5,6 +5,7 @@
  */
 #include "verb.h"
 #include "allocinfo.h"
+#include "document.h"
 #include "table.h"
 
 #define SENTENCE_MAX 2000
@@ -55,4 +56,8 @@ void verb_note(const char *format, ...) {
         if (r < 0)
                 text = NULL;
         (void)verb_complain(-ENOMEM, text);
+}
+
+struct render_how verb_how(const struct options *o, FILE *out) {
+        return (struct render_how){.max_rows = document_rows(out, &o->filter), .tree = o->tree};
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "options.h"
+#include "render.h"
 
 enum { EXIT_USAGE = 2 };
 
@@ -47,6 +48,9 @@ int verb_help(const struct options *o);      /* help.c */
  * errno, speaks) and may hold anything: it is escaped.
  */
 int verb_complain(int error, const char *sentence);
+
+/* How the rows of a verb with TAKES_FILTER are shown on `out`. */
+struct render_how verb_how(const struct options *o, FILE *out);
 
 /* A sentence of our own on standard error, "memcgprof: ..."; for what goes on nevertheless. */
 void verb_note(const char *format, ...) _printf_(1, 2);

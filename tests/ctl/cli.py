@@ -55,6 +55,8 @@ USAGE = [
     ("no argument", "allocinfo", "host"),
     ("type", "allocinfo", "--type=slab"),
     ("node", "allocinfo", "--group-by=node"),
+    ("--json", "allocinfo", "--tree", "--json"),
+    ("--group-by", "show", "x", "-t", "--group-by=file"),
     ("--root", "list", "--root=/"),
     ("frobnicate", "help", "frobnicate"),
     ("\\x1b[2J", "\x1b[2J\n"),
@@ -215,6 +217,15 @@ def allocinfo():
     check("min_size=1024" in page and "12.0 KiB in 3 calls, 2 tags" in page, f"the page lacks filter or sum: {page}")
 
 
+def allocinfo_tree():
+    """As alloctop's -t: directories with the sums of what is below, the largest first; -o is taken and changes nothing."""
+    page = cli("allocinfo", "-t", "-o", f"--root={TAGS}/7.2").stdout
+    rows = [line[21:] for line in page.split("TREE\n")[1].split("\n\n")[0].splitlines()]
+    equal(rows[:5], ["mm", "  readahead.c:248 page_cache_ra_unbounded", "  slub.c:2451 alloc_slab_page", "fs", "  dcache.c:1690 __d_alloc"],
+          "branches")
+    check("78.0 KiB        20  drivers\n  76.0 KiB        19    block\n" in page, f"a branch is not the sum of its rows: {page}")
+
+
 def allocinfo_filters():
     """Every option does what its name says, and totals are those of what matched."""
     for options, keys in (
@@ -287,6 +298,7 @@ def tests(tap):
         tap.case("report lists what there is", report_list, directory)
         tap.case("report shows a page, and filters like the daemon", report_page, directory)
     tap.case("allocinfo reads a saved text, as a document and as a page", allocinfo)
+    tap.case("allocinfo shows a tree", allocinfo_tree)
     tap.case("allocinfo filters, sorts and groups", allocinfo_filters)
     with Scratch() as directory:
         tap.case("allocinfo says what there is not to read", allocinfo_refused, directory)

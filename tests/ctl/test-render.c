@@ -33,11 +33,11 @@ static json_t *fixture_document(const char *name) {
 typedef int (*renderer_t)(FILE *out, const json_t *document);
 
 static int render_20_rows(FILE *out, const json_t *document) {
-        return render_summary(out, document, 20);
+        return render_summary(out, document, (struct render_how){.max_rows = 20});
 }
 
 static int render_2_rows(FILE *out, const json_t *document) {
-        return render_summary(out, document, 2);
+        return render_summary(out, document, (struct render_how){.max_rows = 2});
 }
 
 static char *page_of(const json_t *document, renderer_t renderer, int expected) {
@@ -63,6 +63,15 @@ static void test_summary(void **state) {
         check_page("summary.json", render_2_rows, "summary-2-rows.txt");
 }
 
+static int render_as_tree(FILE *out, const json_t *document) {
+        return render_summary(out, document, (struct render_how){.tree = true});
+}
+
+/* By file and by category; an estimate in a branch makes its sum one. */
+static void test_tree(void **state) {
+        check_page("summary.json", render_as_tree, "summary-tree.txt");
+}
+
 static void test_grouped(void **state) {
         check_page("grouped.json", render_20_rows, "grouped.txt");
 }
@@ -84,7 +93,7 @@ static void test_list(void **state) {
 }
 
 static int render_tags(FILE *out, const json_t *document) {
-        return render_allocinfo(out, document, 5);
+        return render_allocinfo(out, document, (struct render_how){.max_rows = 5});
 }
 
 static void test_allocinfo(void **state) {
@@ -182,6 +191,7 @@ static void test_filter_keeps_groups(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_summary),
+                cmocka_unit_test(test_tree),
                 cmocka_unit_test(test_grouped),
                 cmocka_unit_test(test_numa),
                 cmocka_unit_test(test_report),
