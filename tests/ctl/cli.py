@@ -220,7 +220,7 @@ def allocinfo():
 def allocinfo_tree():
     """As alloctop's -t: directories with the sums of what is below, the largest first; -o is taken and changes nothing."""
     page = cli("allocinfo", "-t", "-o", f"--root={TAGS}/7.2").stdout
-    rows = [line[21:] for line in page.split("TREE\n")[1].split("\n\n")[0].splitlines()]
+    rows = [line[22:] for line in page.split("TREE\n")[1].split("\n\n")[0].splitlines()]
     equal(rows[:5], ["mm", "  readahead.c:248 page_cache_ra_unbounded", "  slub.c:2451 alloc_slab_page", "fs", "  dcache.c:1690 __d_alloc"],
           "branches")
     check("78.0 KiB        20  drivers\n  76.0 KiB        19    block\n" in page, f"a branch is not the sum of its rows: {page}")
