@@ -501,8 +501,7 @@ bool sweep(struct tracker *t) {
         return r >= 0;
 }
 
-/* What differs in the kernel's own counters; the engine asks for features and never for this. */
-static bool kernel_is_from(unsigned major, unsigned minor) {
+bool kernel_is_from(unsigned major, unsigned minor) {
         struct utsname name;
         unsigned is_major = 0, is_minor = 0;
 

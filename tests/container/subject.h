@@ -113,6 +113,9 @@ bool sweep(struct tracker *t);
 int64_t kernel_counter(const struct cgroup *c);
 int64_t counter_of(const struct cgroup *c, enum memcg_counter which); /* skips when it is not told */
 
+/* What differs in the kernel's own behaviour; the engine asks for features and never for this. */
+bool kernel_is_from(unsigned major, unsigned minor);
+
 /* RCU frees in its own time: waits until the memcg's counter has stood still for half a second. */
 void settle(const struct cgroup *c);
 

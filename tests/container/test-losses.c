@@ -286,6 +286,11 @@ static void free_in_a_loop(void) {
 
 #define STORM_SECONDS 3
 
+/* How many of so many frees may be missed. On 7.x a task that is preempted as it enters a program shuts others out. */
+static int64_t few_of(int64_t frees) {
+        return 1 + frees / (kernel_is_from(7, 0) ? 200 : 10000);
+}
+
 /*
  * A free is lost when it comes in an interrupt that landed on the second program of its hook, which ran in an interrupt that
  * landed on the first. That takes frees in hard interrupts, and 6.18 makes next to none: of a storm's frees the first programs
@@ -315,7 +320,7 @@ static void test_recursion(void **state) {
         print_message(
                 "# %lld allocations, of their frees %lld missed by both programs of a hook; %lld bytes left before the sweep\n",
                 (long long)r.allocated_calls, (long long)missed, (long long)r.live[1][TYPE_SLAB]);
-        assert_true(missed < 1 + r.allocated_calls / 10000);
+        assert_true(missed <= few_of(r.allocated_calls));
         check_agrees(&w, "after the storm", SLACK);
         for (size_t i = 0; i < ELEMENTS(s); i++)
                 subject_end(&s[i]);
@@ -327,7 +332,7 @@ static void test_recursion(void **state) {
 
 #define RELEASERS 4
 #define RELEASES 4
-#define FEW 10 /* what the second programs may leave of all of them */
+#define FEW 10 /* more than the second programs leave of all of them, but on 7.x */
 
 static void all_step(struct subject *s) {
         for (size_t i = 0; i < RELEASERS; i++)
@@ -341,6 +346,11 @@ struct toll {
         int64_t missed, bytes, objects;
 };
 
+/* Of both lenses, but for user pages. */
+static int64_t live_of(const struct reading *r) {
+        return charged_of(r) + r->live[0][TYPE_SLAB] + r->live[0][TYPE_PAGE] + r->live[0][TYPE_PERCPU];
+}
+
 /* At rest the sweep is all that happens between two readings: what it takes from live goes to written_off. */
 static void sweep_up(const struct watch *w, struct toll *toll) {
         struct reading before = reading_of(w->t, w->group), after;
@@ -351,7 +361,7 @@ static void sweep_up(const struct watch *w, struct toll *toll) {
         toll->missed = before.lost[LOSS_RECURSION];
         toll->bytes += after.written_off - before.written_off;
         toll->objects += after.written_off_calls - before.written_off_calls;
-        assert_near(charged_of(&before) - charged_of(&after), after.written_off - before.written_off, SLACK);
+        assert_near(live_of(&before) - live_of(&after), after.written_off - before.written_off, SLACK);
         print_message("# %lld frees missed until now; %lld objects of %lld bytes stood falsely\n", (long long)toll->missed,
                 (long long)toll->objects, (long long)toll->bytes);
 }
@@ -462,7 +472,8 @@ static void test_not_lost_to_recursion(void **state) {
 
         releasers_new(&w, s);
         toll = release(&w, s);
-        assert_true(toll.missed <= FEW);
+        assert_true(toll.missed <= FEW ||
+                    (kernel_is_from(7, 0) && toll.missed <= few_of(reading_of(w.t, w.group).allocated_calls)));
         assert_true(toll.missed == 0 || !document_is_accurate(&w));
         check_agrees(&w, "after the sweeps", SLACK);
         for (size_t i = 0; i < RELEASERS; i++)
