@@ -10,11 +10,14 @@ from tap import Failure, Skip, check
 
 FIXTURES = os.path.join(os.path.dirname(os.path.realpath(__file__)), "..", "fixtures", "support")
 
+# Whether some tag of the kernel's is inaccurate depends on how short of memory it has been.
+CHANGING = {"allocinfo_accuracy"}
+
 
 def lasting(document):
     """Lines of what stays the same from run to run and from version to version: not times, sizes, numbers within reasons."""
     kept = {"kernel": {k: v for k, v in document["kernel"].items() if k != "release"},
-            "items": [{**item, "reason": re.sub(r"[0-9]+", "N", item["reason"])} for item in document["items"]]}
+            "items": [{"name": item["name"]} if item["name"] in CHANGING else {**item, "reason": re.sub(r"[0-9]+", "N", item["reason"])} for item in document["items"]]}
     return json.dumps(kept, indent=1).splitlines()
 
 

@@ -34,7 +34,7 @@ def cell(directory, result):
 
 
 def release(directory):
-    found = re.search(r'"release": "([^"]+)"', read(f"{directory}/support.json"))
+    found = re.search(r'"release": ?"([^"]+)"', read(f"{directory}/support.json"))
     return found.group(1) if found else "?"
 
 
