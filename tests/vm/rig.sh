@@ -19,6 +19,13 @@ key() { # FILE-OR-WORD...: content hash of what an entry is made of
         done | sha256sum | cut -c1-12
 }
 
+need_room() { # MEGABYTES free below the cache
+        local free
+        mkdir -p "$cache"
+        free=$(df --output=avail -m "$cache" | tail -n 1)
+        [ "$free" -ge "$1" ] || unavailable "$cache has $((free)) MB free, and $1 are needed"
+}
+
 # An entry is a directory that appears whole or not at all: `make_entry PATH FUNCTION` runs FUNCTION in a directory that becomes PATH.
 make_entry() {
         local path=$1 function=$2 part
@@ -26,6 +33,7 @@ make_entry() {
         exec 9>"$path.lock"
         flock 9
         if [ ! -d "$path" ]; then
+                need_room 8000 # what the largest takes while it is made: 2 GB of kernel source, and all that is built of it
                 rm -rf "$path".part.* # of one that was killed
                 part=$(mktemp -d "$path.part.XXXXXX")
                 # shellcheck disable=SC2064
