@@ -130,7 +130,8 @@ static void test_baseline(void **state) {
         assert_true(shrunk > N * 1000);
         assert_true(r.lowest >= 0);
         assert_true(charged_of(&r) >= 0);
-        assert_near(r.unmatched, shrunk, SLACK + shrunk / 100);
+        assert_near(
+                r.unmatched, shrunk, 2 * SLACK + shrunk / 100); /* what the process itself gives back besides is its pages' */
         subject_end(&s);
         t->ops->end(t, group);
         group_end(c);
