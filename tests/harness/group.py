@@ -36,10 +36,12 @@ class Group:
         return self
 
     def spawn(self, command=("sleep", "1000")):
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
+        def enter():  # before its first instruction: moved by us, it might have made much by then that is not the group's
+            with open(os.path.join(self.directory, b"cgroup.procs"), "w", encoding="ascii") as f:
+                f.write("0")
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
+                                   preexec_fn=enter)
         self.processes.append(process)
-        with open(os.path.join(self.directory, b"cgroup.procs"), "w", encoding="ascii") as f:
-            f.write(str(process.pid))
         return process
 
     def __exit__(self, *_):
