@@ -17,9 +17,10 @@ class Group:
         need_root()
         if not memory_hierarchy():
             raise Skip("no memory cgroup hierarchy is mounted")
-        self.mount, version = memory_hierarchy()
+        self.mount, self.version = memory_hierarchy()
+        self.parent = parent
         # On v2 a group that has processes of its own cannot have children with controllers: begin at the root.
-        above = parent or (memory_cgroup("self") if version == "v1" else self.mount)
+        above = parent or (memory_cgroup("self") if self.version == "v1" else self.mount)
         if isinstance(name, str):
             name = name.encode()
         self.directory = os.path.join(os.fsencode(above), name or b"bus-" + secrets.token_hex(6).encode())
@@ -27,6 +28,9 @@ class Group:
         self.processes = []
 
     def __enter__(self):
+        if self.version == "v2" and self.parent:  # children have a memory controller where their parent hands it down
+            with open(os.path.join(os.fsencode(self.parent), b"cgroup.subtree_control"), "w", encoding="ascii") as f:
+                f.write("+memory")
         try:
             os.mkdir(self.directory)
         except OSError as e:
