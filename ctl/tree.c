@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* See tree.h. Children are found by a walk over their list: directories have few, and rows are cut before. */
+/* See tree.h. Children are found by a walk over their list, for directories have few. */
 #include "tree.h"
 #include "util.h"
 

@@ -185,7 +185,7 @@ static int add_head(json_t *rows, const struct entries *e, const struct entry *e
 
 static int list_reports(const struct options *o, const struct entries *e) {
         _cleanup_(document_unrefp) json_t *rows = json_array();
-        size_t max = verb_how(o, stdout).max_rows, shown = e->n;
+        size_t max = document_rows(stdout, &o->filter), shown = e->n;
         int r = rows ? 0 : -ENOMEM;
 
         if (filter_has(&o->filter, FILTER_LIMIT))
@@ -302,6 +302,10 @@ static int show_report(const struct options *o, const struct entries *e, char **
 static int check_list_options(const struct options *o) {
         if (o->json) {
                 verb_note("\"memcgprof report --json\" needs an ID; the reports are the files in %s/reports.", o->state_dir);
+                return EXIT_USAGE;
+        }
+        if (o->tree) {
+                verb_note("\"memcgprof report --tree\" needs an ID: a list of reports has no sites.");
                 return EXIT_USAGE;
         }
         if (o->filter.given & ~(1u << FILTER_LIMIT)) {

@@ -30,17 +30,17 @@ void allocinfo_want(const struct filter *f, struct allocinfo_wanted *ret) {
 }
 
 /* A path that was cut has lost the directories that say it. */
-static void set_category(struct allocinfo_row *row) {
+static void tell_category(const struct allocinfo_row *row, char ret[static CATEGORY_MAX]) {
         bool whole = strlen(row->file) < ALLOCINFO_NAME_SIZE - 1;
 
-        category_of(whole ? row->file : NULL, row->function, row->module, row->category);
+        category_of(whole ? row->file : NULL, row->function, row->module, ret);
 }
 
-static bool is_of(const struct allocinfo_row *row, const char *category) {
-        struct allocinfo_row copy = *row;
+static bool is_of(const struct allocinfo_row *row, const char *wanted) {
+        char category[CATEGORY_MAX];
 
-        set_category(&copy);
-        return streq(copy.category, category);
+        tell_category(row, category);
+        return streq(category, wanted);
 }
 
 static bool named(const struct allocinfo_wanted *w, enum filter_key key, const char *name) {
@@ -183,7 +183,7 @@ int allocinfo_list_finish(struct allocinfo_list *l, const struct filter *f, stru
                 add(&ret->total, &l->rows[i]);
         ret->n_rows = ret->total_sites = merge(l->rows, l->n, GROUP_SITE);
         for (size_t i = 0; i < l->n && order.group == GROUP_CATEGORY; i++)
-                set_category(&l->rows[i]);
+                tell_category(&l->rows[i], l->rows[i].category);
         if (order.group != GROUP_SITE)
                 ret->n_rows = merge(l->rows, ret->n_rows, order.group);
         if (ret->n_rows > 0)
@@ -191,7 +191,7 @@ int allocinfo_list_finish(struct allocinfo_list *l, const struct filter *f, stru
         if ((int64_t)ret->n_rows > filter_limit(f))
                 ret->n_rows = (size_t)filter_limit(f);
         for (size_t i = 0; i < ret->n_rows && order.group == GROUP_SITE; i++)
-                set_category(&l->rows[i]);
+                tell_category(&l->rows[i], l->rows[i].category);
         ret->rows = TAKE(l->rows);
         *l = (struct allocinfo_list){};
         return 0;

@@ -234,8 +234,7 @@ static void set_constants(struct tracker_bpf *t, const struct btf *btf) {
                              btf_named(btf, "srcu_ctr", BTF_KIND_STRUCT) &&
                              btf_named(btf, "bpf_preempt_disable", BTF_KIND_FUNC);
         ro->has_rdonly_cast = btf_named(btf, "bpf_rdonly_cast", BTF_KIND_FUNC);
-        /* bare pointers before 6.10, and words from 7.3 on (owner.bpf.h); between them a second word follows where there are
-         * tags */
+        /* bare pointers before 6.10, words from 7.3 on (owner.bpf.h); between them a second word where there are tags */
         ro->owner_stride = owner ? owner->size : sizeof(u64);
         if (has_member(btf, "slab", "obj_exts_in_object") && has_member(btf, "task_struct", "alloc_tag"))
                 ro->tags_in_vectors = variable_address("slab_obj_ext_has_codetag_key");

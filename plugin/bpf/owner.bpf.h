@@ -44,8 +44,8 @@ INLINE u64 head_of(u64 page) {
         return UNLIKELY((s64)word >= -(s64)(PAGE_BYTES << MP_SAMPLES)) ? page & word : word - 1;
 }
 
-const volatile u64
-        tags_in_vectors; /* the address of a static key: whether vectors of 7.3 hold alloc tags too; 0: they do not */
+/* The address of a static key: whether vectors of 7.3 hold alloc tags too; 0: they do not. */
+const volatile u64 tags_in_vectors;
 
 INLINE bool vectors_have_tags(void) {
         return tags_in_vectors && (u32)PEEK(tags_in_vectors); /* atomic_t enabled */

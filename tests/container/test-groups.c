@@ -570,8 +570,10 @@ static void check_states_folded(const struct watch *w, unsigned from) {
         w->t->ops->end(w->t, from);
 }
 
-/* What the tracepoints told of either group is told of their sum, a fold into a group that was folded into as well. Returns
- * whether all of it was known: a softirq in the midst of the program is missed, and said to be. */
+/*
+ * What the tracepoints told of either group is told of their sum, a fold into a group that was folded into as well. Returns
+ * whether all of it was known: a softirq in the midst of the program is missed, and said to be.
+ */
 static bool fold_states(void) {
         struct watch w = watch("states");
         struct subject s = subject_of(w.c->path, (const subject_steps_t){hold_memory, hold_memory, hold_memory, hold_pipes});

@@ -51,6 +51,7 @@ USAGE = [
     ("min_size", "show", "x", "--min-size=2K", "--max-size=1K"),
     ("bogus", "run", "--spec=bogus", "true"),
     ("needs an ID", "report", "--json"),
+    ("needs an ID", "report", "-t"),
     ("--limit", "report", "--type=slab"),
     ("no argument", "allocinfo", "host"),
     ("type", "allocinfo", "--type=slab"),
