@@ -529,7 +529,7 @@ def by_hand(w):
     os.close(leader)
     os.close(follower)
     for args in ["--nonsense"], ["file"], ["--bus"], ["--help=x"]:
-        w.hook.run(w.hook.state(), args=args).failed(64, "--help")
+        w.hook.run(subprocess.DEVNULL, args=args).failed(64, "--help")  # ends before it reads
     w.hook.run(subprocess.DEVNULL).failed(0, "empty")
 
 

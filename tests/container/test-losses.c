@@ -423,8 +423,7 @@ static void test_lost_to_recursion(void **state) {
         assert_true(toll.objects > FEW);
         assert_true(toll.bytes > FEW * 64);
         assert_false(document_is_accurate(&w));
-        if (!kernel_is_from(7, 0)) /* there allocations are missed as well, and what of them lives stands nowhere */
-                check_agrees(&w, "after the sweeps", SLACK);
+        check_agrees(&w, "after the sweeps", SLACK);
         for (size_t i = 0; i < RELEASERS; i++)
                 subject_end(&s[i]);
         watch_end(&w);
