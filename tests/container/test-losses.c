@@ -287,9 +287,12 @@ static void free_in_a_loop(void) {
 
 #define STORM_SECONDS 3
 
-/* How many of so many frees may be missed. On 7.x a task that is preempted as it enters a program shuts others out. */
+/*
+ * How many of so many frees may be missed. On 7.x a task that is preempted as it enters a program shuts others out: of four
+ * releases by four tasks 0.3 to 0.9 % were missed on two emulated CPUs, and 6.6 % without the second programs.
+ */
 static int64_t few_of(int64_t frees) {
-        return 1 + frees / (kernel_is_from(7, 0) ? 200 : 10000);
+        return 1 + frees / (kernel_is_from(7, 0) ? 50 : 10000);
 }
 
 /*
