@@ -63,6 +63,18 @@ static const struct hole {
 #undef HOLE
 };
 
+/* What user space runs itself. */
+static const size_t runs[_RUNS] = {
+        [RUN_IDENTIFY] = offsetof(struct memcgprof_bpf, progs.identify),
+        [RUN_SWEEP] = offsetof(struct memcgprof_bpf, progs.sweep),
+        [RUN_COUNTERS] = offsetof(struct memcgprof_bpf, progs.look_at_counters),
+        [RUN_STATES] = offsetof(struct memcgprof_bpf, progs.look_at_states),
+        [RUN_FOLD] = offsetof(struct memcgprof_bpf, progs.fold),
+        [RUN_LEASE] = offsetof(struct memcgprof_bpf, progs.renew_lease),
+};
+
+_Static_assert(ELEMENTS(hooks) + ELEMENTS(holes) <= LINKS_MAX && ELEMENTS(holes) <= HOLES_MAX, "each has a link");
+
 static struct bpf_program *hole_program(const struct tracker_bpf *t, size_t i) {
         return *(struct bpf_program **)((char *)t->skel + holes[i].program);
 }
@@ -400,6 +412,7 @@ static void size_tables(struct tracker_bpf *t) {
         bpf_map__set_max_entries(t->skel->maps.groups, tables->n_groups);
         bpf_map__set_max_entries(t->skel->maps.group_counts, tables->n_groups * tables->n_cpus);
         bpf_map__set_max_entries(t->skel->maps.group_losses, tables->n_groups);
+        bpf_map__set_max_entries(t->skel->maps.notes, tables->n_groups);
 }
 
 static bool is_wanted(const struct tracker_bpf *t, const struct hook *hook) {
@@ -451,14 +464,10 @@ static int try_to_load(struct tracker_bpf *t, const struct btf *btf, char **rete
         }
 }
 
-static int load_programs(struct tracker_bpf *t, char **reterr) {
-        struct btf *btf = btf__load_vmlinux_btf();
-        int r;
+/* What libbpf has to know of this kernel, whether programs are loaded or found. */
+static void ask_kernel(struct tracker_bpf *t, const struct btf *btf) {
+        int r = try_function(btf);
 
-        if (!btf)
-                return libbpf_fail(
-                        reterr, -ENOTSUP, "This kernel has no BTF, which the BPF programs need (CONFIG_DEBUG_INFO_BTF)");
-        r = try_function(btf);
         t->has_holes = r >= 0;
         if (r < 0) {
                 _cleanup_free_ char *why = format("the kernel lets no program attach to a function: %s", strerror(-r));
@@ -467,11 +476,108 @@ static int load_programs(struct tracker_bpf *t, char **reterr) {
         }
         t->has_cpu_offsets = finds_per_cpu(btf);
         t->options.raw_tp |= !reads_untyped(btf);
-        r = try_to_load(t, btf, reterr);
-        btf__free(btf);
+}
+
+static int fd_of(const struct bpf_program *program) {
+        int fd = bpf_program__fd(program);
+
+        return fd < 0 ? -1 : fd;
+}
+
+static void note_loaded(struct tracker_bpf *t) {
+        for (size_t i = 0; i < ELEMENTS(hooks); i++)
+                t->hooks[i] = fd_of(hook_program(t, i, t->options.raw_tp));
+        for (size_t i = 0; i < ELEMENTS(holes); i++)
+                t->holes[i] = fd_of(hole_program(t, i));
+        for (size_t i = 0; i < _RUNS; i++)
+                t->runs[i] = fd_of(*(struct bpf_program **)((char *)t->skel + runs[i]));
+        t->bss = t->skel->bss;
+        t->rodata = t->skel->rodata;
+}
+
+static int load_anew(struct tracker_bpf *t, const struct btf *btf, char **reterr) {
+        int r = try_to_load(t, btf, reterr);
+
         if (r < 0)
                 return libbpf_fail(reterr, r, "The kernel does not take the BPF programs");
+        note_loaded(t);
+        tracker_bpf_pin(t);
         return 0;
+}
+
+/* Those that are pinned are the ones that count, whatever this process would load. */
+static void note_found(struct tracker_bpf *t, int (*find)(const struct tracker_bpf *, const struct bpf_program *)) {
+        bool any_hole = false;
+
+        for (size_t i = 0; i < ELEMENTS(hooks); i++) {
+                t->hooks[i] = find(t, hook_program(t, i, false));
+                if (t->hooks[i] >= 0)
+                        continue;
+                t->hooks[i] = find(t, hook_program(t, i, true));
+                t->options.raw_tp |= t->hooks[i] >= 0;
+        }
+        for (size_t i = 0; i < ELEMENTS(holes); i++) {
+                t->holes[i] = find(t, hole_program(t, i));
+                any_hole |= t->holes[i] >= 0;
+        }
+        for (size_t i = 0; i < _RUNS; i++)
+                t->runs[i] = find(t, *(struct bpf_program **)((char *)t->skel + runs[i]));
+        if (t->has_holes && !any_hole)
+                no_holes(t, "the programs of a former process, which go on, have none");
+}
+
+/* Sizes are what they were when the tables were made. */
+static void size_found(struct tracker_bpf *t) {
+        const struct memcgprof_bpf__rodata *ro = t->rodata;
+        struct tables *tables = &t->tables;
+
+        tables->n_sets = (size_t)ro->set_mask + 1;
+        tables->n_sites = ro->site_mask + 1;
+        tables->n_stacks = ro->stack_mask + 1;
+        tables->n_tags = ro->tag_mask + 1;
+        tables->n_groups = ro->group_max;
+        tables->n_slots = tables->n_sites + tables->n_groups * MP_CATCH_ALLS;
+        tables->count_only = t->options.count_only = ro->count_only;
+        t->options.objects = (u32)tables->n_sets * MP_WAYS;
+        t->options.sites = tables->n_sites;
+        t->options.stacks = tables->n_stacks;
+        t->options.tags = tables->n_tags;
+        t->options.groups = tables->n_groups - 1;
+        t->options.spill = bpf_map__max_entries(t->skel->maps.spill);
+}
+
+/* As tracker_bpf_adopt(). */
+static int find_programs(struct tracker_bpf *t, const struct btf *btf, char **reterr) {
+        int r;
+
+        if (!t->options.pins) {
+                tracker_bpf_set_ability(t, ABILITY_PINS, false, "not asked for");
+                return 0;
+        }
+        r = open_programs(t, btf, t->options.raw_tp, reterr);
+        if (r >= 0)
+                r = tracker_bpf_adopt(t, reterr);
+        if (r <= 0)
+                return r;
+        note_found(t, tracker_bpf_find_program);
+        size_found(t);
+        t->adopted = true;
+        return 1;
+}
+
+static int load_programs(struct tracker_bpf *t, char **reterr) {
+        struct btf *btf = btf__load_vmlinux_btf();
+        int r;
+
+        if (!btf)
+                return libbpf_fail(
+                        reterr, -ENOTSUP, "This kernel has no BTF, which the BPF programs need (CONFIG_DEBUG_INFO_BTF)");
+        ask_kernel(t, btf);
+        r = find_programs(t, btf, reterr);
+        if (r == 0)
+                r = load_anew(t, btf, reterr);
+        btf__free(btf);
+        return r;
 }
 
 static int map_table(const struct bpf_map *map, struct table *ret) {
@@ -502,6 +608,7 @@ static int map_tables(struct tracker_bpf *t, char **reterr) {
                 {t->skel->maps.groups, &tables->groups},
                 {t->skel->maps.group_counts, &tables->group_counts},
                 {t->skel->maps.group_losses, &tables->group_losses},
+                {t->skel->maps.notes, &t->notes},
         };
 
         for (size_t i = 0; i < ELEMENTS(maps); i++) {
@@ -510,8 +617,8 @@ static int map_tables(struct tracker_bpf *t, char **reterr) {
                 if (r < 0)
                         return fail(reterr, r, "The table %s cannot be mapped: %s.", bpf_map__name(maps[i].map), strerror(-r));
         }
-        tables->sites_made = (u64 *)&t->skel->bss->sites_made;
-        tables->sites_used = (u64 *)t->skel->bss->sites_used;
+        tables->sites_made = (u64 *)&t->bss->sites_made;
+        tables->sites_used = (u64 *)t->bss->sites_used;
         return 0;
 }
 
@@ -524,16 +631,17 @@ int tracker_bpf_load(struct tracker_bpf *t, char **reterr) {
         if (r < 0)
                 return r;
         if (is_mutated(t, "no-first-programs")) /* they served something once */
-                memset(t->skel->bss->cpus, 0xff, sizeof(t->skel->bss->cpus));
+                memset(t->bss->cpus, 0xff, sizeof(t->bss->cpus));
         return map_tables(t, reterr);
 }
 
 void tracker_bpf_unload(struct tracker_bpf *t) {
         struct tables *tables = &t->tables;
         struct table *all[] = {&tables->objects, &tables->sites, &tables->stacks, &tables->alloc_tags, &tables->counts,
-                &tables->rare, &tables->groups, &tables->group_counts, &tables->group_losses};
+                &tables->rare, &tables->groups, &tables->group_counts, &tables->group_losses, &t->notes};
 
         tracker_bpf_detach(t);
+        tracker_bpf_unpin(t);
         for (size_t i = 0; i < ELEMENTS(all); i++)
                 if (all[i]->data)
                         munmap(all[i]->data, all[i]->bytes);
@@ -541,12 +649,23 @@ void tracker_bpf_unload(struct tracker_bpf *t) {
         memcgprof_bpf__destroy(t->skel);
 }
 
+int tracker_bpf_run(const struct tracker_bpf *t, enum run run, void *context, size_t bytes) {
+        LIBBPF_OPTS(bpf_test_run_opts, options, .ctx_in = context, .ctx_size_in = (u32)bytes);
+
+        return bpf_prog_test_run_opts(t->runs[run], &options);
+}
+
 /* ---- attaching ------------------------------------------------------------------------------------------------------------
  */
 
 void tracker_bpf_detach(struct tracker_bpf *t) {
-        while (t->n_links > 0)
-                bpf_link__destroy(t->links[--t->n_links]);
+        if (t->bss)
+                t->bss->links_attached = 0;
+        while (t->n_links > 0) {
+                tracker_bpf_unpin_link(t, --t->n_links);
+                bpf_link__destroy(t->links[t->n_links]);
+                t->links[t->n_links] = NULL;
+        }
 }
 
 static bool left_out(const struct tracker_bpf *t, const struct hook *hook) {
@@ -556,11 +675,27 @@ static bool left_out(const struct tracker_bpf *t, const struct hook *hook) {
                (is_mutated(t, "no-first-programs") && hook->kind == ON_FREE);
 }
 
-static int attach_program(struct tracker_bpf *t, const struct bpf_program *program) {
-        struct bpf_link *link = bpf_program__attach(program);
+/* Programs of a former process are attached by descriptor: libbpf knows those only that it has loaded. */
+static int attach_found(struct tracker_bpf *t, const struct bpf_program *program, int fd) {
+        bool by_name = bpf_program__type(program) == BPF_PROG_TYPE_RAW_TRACEPOINT;
+        int link = bpf_raw_tracepoint_open(by_name ? strrchr(bpf_program__section_name(program), '/') + 1 : NULL, fd);
 
+        if (link < 0)
+                return -errno;
+        tracker_bpf_pin_fd(t, t->n_links++, link);
+        close(link);
+        return 0;
+}
+
+static int attach_program(struct tracker_bpf *t, const struct bpf_program *program, int fd) {
+        struct bpf_link *link;
+
+        if (t->adopted)
+                return attach_found(t, program, fd);
+        link = bpf_program__attach(program);
         if (!link)
                 return -errno;
+        tracker_bpf_pin_fd(t, t->n_links, bpf_link__fd(link));
         t->links[t->n_links++] = link;
         return 0;
 }
@@ -568,7 +703,7 @@ static int attach_program(struct tracker_bpf *t, const struct bpf_program *progr
 /* What cannot be attached is done without. */
 static void attach_holes(struct tracker_bpf *t) {
         for (size_t i = 0; i < ELEMENTS(holes) && t->has_holes; i++) {
-                int r = bpf_program__autoload(hole_program(t, i)) ? attach_program(t, hole_program(t, i)) : 0;
+                int r = t->holes[i] >= 0 ? attach_program(t, hole_program(t, i), t->holes[i]) : 0;
 
                 if (r < 0)
                         tracker_bpf_set_ability(
@@ -583,15 +718,16 @@ int tracker_bpf_attach(struct tracker_bpf *t, char **reterr) {
                 const struct bpf_program *program = hook_program(t, i, t->options.raw_tp);
                 int r;
 
-                if (!bpf_program__autoload(program) || left_out(t, &hooks[i]))
+                if (t->hooks[i] < 0 || left_out(t, &hooks[i]))
                         continue;
-                r = attach_program(t, program);
+                r = attach_program(t, program, t->hooks[i]);
                 if (r < 0) {
                         tracker_bpf_detach(t);
                         return libbpf_fail(reterr, r, bpf_program__name(program));
                 }
         }
-        t->skel->bss->modules_loaded++; /* for those that were loaded while nobody looked */
+        t->bss->modules_loaded++; /* for those that were loaded while nobody looked */
+        t->bss->links_attached = (u32)t->n_links;
         return 0;
 }
 
@@ -602,21 +738,21 @@ const char *const *tracker_bpf_hooks(struct tracker *base, size_t *ret_n) {
         for (size_t i = 0; i < ELEMENTS(hooks); i++) {
                 struct bpf_program *program = hook_program(t, i, t->options.raw_tp);
 
-                if (bpf_program__autoload(program))
+                if (t->hooks[i] >= 0)
                         t->sections[n++] = bpf_program__section_name(program);
         }
         for (size_t i = 0; i < ELEMENTS(holes); i++)
-                if (bpf_program__autoload(hole_program(t, i)))
+                if (t->holes[i] >= 0)
                         t->sections[n++] = t->hole_sections[i];
         *ret_n = n;
         return t->sections;
 }
 
-static u64 misses_of(const struct bpf_program *program) {
+static u64 misses_of(int program) {
         struct bpf_prog_info info = {};
         u32 size = sizeof(info);
 
-        if (!bpf_program__autoload(program) || bpf_obj_get_info_by_fd(bpf_program__fd(program), &info, &size) < 0)
+        if (program < 0 || bpf_obj_get_info_by_fd(program, &info, &size) < 0)
                 return 0;
         return info.recursion_misses;
 }
@@ -626,9 +762,9 @@ u64 tracker_bpf_misses(const struct tracker_bpf *t, enum hook_kind kind) {
 
         for (size_t i = 0; i < ELEMENTS(hooks); i++)
                 if (hooks[i].kind == kind)
-                        misses += misses_of(hook_program(t, i, t->options.raw_tp));
+                        misses += misses_of(t->hooks[i]);
         for (size_t i = 0; kind == ON_HOLE && i < ELEMENTS(holes); i++)
-                misses += misses_of(hole_program(t, i));
+                misses += misses_of(t->holes[i]);
         return misses;
 }
 
@@ -666,7 +802,7 @@ int tracker_bpf_learn(struct tracker_bpf *t, char **reterr) {
         struct bpf_link *links[ELEMENTS(programs)] = {};
         int r = 0;
 
-        t->skel->bss->learn_tid = (u32)gettid();
+        t->bss->learn_tid = (u32)gettid();
         for (size_t i = 0; i < ELEMENTS(programs) && r >= 0; i++) {
                 links[i] = bpf_program__attach(programs[i]);
                 r = links[i] ? 0 : -errno;
@@ -677,10 +813,10 @@ int tracker_bpf_learn(struct tracker_bpf *t, char **reterr) {
                 allocate_small_ones();
         for (size_t i = 0; i < ELEMENTS(links); i++)
                 bpf_link__destroy(links[i]);
-        t->skel->bss->learn_tid = 0;
+        t->bss->learn_tid = 0;
         if (r < 0)
                 return fail(reterr, r, "no allocations of our own could be watched: %s", strerror(-r));
-        if (!t->skel->bss->page_delta)
+        if (!t->bss->page_delta)
                 return fail(reterr, -ENODATA, "a large allocation of our own was not seen");
         return 0;
 }

@@ -383,7 +383,10 @@ static void read_group_counts(const struct tables *t, unsigned group, struct tra
                 [MP_STATE_PAGETABLES] = MEMCG_PAGETABLES,
                 [MP_STATE_KERNEL_STACK] = MEMCG_KERNEL_STACK,
         };
+        const struct mp_group_losses *folded = (struct mp_group_losses *)t->group_losses.data + group;
 
+        for (unsigned s = 0; s < _MP_STATES; s++)
+                sample->states.value[counters[s]] += READ(folded->state[s]) * 4096;
         for (unsigned cpu = 0; cpu < t->n_cpus; cpu++) {
                 const struct mp_group_counts *g = group_counts_at(t, cpu, group);
 

@@ -60,11 +60,12 @@ void tables_wipe(struct tables *t, const bool *dirty, void (*grace)(void));
 void tables_retire_stacks(struct tables *t, void (*grace)(void));
 
 /*
- * A fold in three steps. First every slot of `from` gets one in `to`: ret_map[slot], n_slots long, owned by the caller; -ENOSPC
+ * A fold in four steps. First every slot of `from` gets one in `to`: ret_map[slot], n_slots long, owned by the caller; -ENOSPC
  * when there is no room, and nothing was moved. Then objects are moved, slot by slot; a program that is at one just now may
- * book its free at the old slot still, so that counters are moved only after another grace period.
+ * book its free at the old slot still, so that counters are moved only after another grace period, by a program (fold.bpf.h).
+ * Last the slots of `from`, which count nothing any more, are given back.
  */
 int tables_fold_prepare(struct tables *t, unsigned from, unsigned to, u32 **ret_map);
 u64 tables_fold_value(const struct tables *t, const u32 *map, unsigned from, u64 value); /* as it is after the move */
 void tables_fold_objects(struct tables *t, const u32 *map, unsigned from);
-void tables_fold_counts(struct tables *t, const u32 *map, unsigned from, unsigned to);
+void tables_wipe_group(struct tables *t, unsigned group);

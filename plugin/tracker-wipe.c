@@ -225,80 +225,10 @@ void tables_fold_objects(struct tables *t, const u32 *map, unsigned from) {
                 }
 }
 
-#define ADD(to, from) __atomic_add_fetch(&(to), (from), __ATOMIC_SEQ_CST)
-
-static void fold_rare(struct mp_rare *to, const struct mp_rare *from) {
-        ADD(to->freed_bytes, from->freed_bytes);
-        ADD(to->freed_calls, from->freed_calls);
-        ADD(to->written_off_bytes, from->written_off_bytes);
-        ADD(to->written_off_calls, from->written_off_calls);
-        ADD(to->untracked_bytes, from->untracked_bytes);
-        ADD(to->untracked_calls, from->untracked_calls);
-        ADD(to->squares, from->squares);
-        ADD(to->swept_calls, from->swept_calls);
-        ADD(to->allocated_bytes, from->allocated_bytes);
-        ADD(to->allocated_calls, from->allocated_calls);
-}
-
-/* One slot's counters of all CPUs as shared ones. Which pair of freed counters holds what depends on the source. */
-static struct mp_rare sum_slot(const struct tables *t, u32 slot) {
-        u64 source = mp_tag_source(site_at(t, slot)->tag);
-        struct mp_rare sum = {};
-
-        for (unsigned cpu = 0; cpu < t->n_cpus; cpu++) {
-                const struct mp_counts *m = counts_at(t, cpu, slot);
-
-                sum.allocated_bytes += m->allocated_bytes;
-                sum.allocated_calls += m->allocated_calls;
-                sum.freed_bytes += m->freed_bytes;
-                sum.freed_calls += m->freed_calls;
-                if (source == MP_PAGES || source == MP_USER) {
-                        sum.squares += m->allocated_squares - m->freed_squares;
-                        continue;
-                }
-                sum.freed_bytes += m->cache_freed_bytes;
-                sum.freed_calls += m->cache_freed_calls;
-        }
-        return sum;
-}
-
-static void fold_group_counts(struct tables *t, unsigned from, unsigned to) {
-        struct mp_group_counts *into = group_counts_at(t, 0, to);
-        struct mp_rare pages = {};
-
-        for (unsigned cpu = 0; cpu < t->n_cpus; cpu++) {
-                const struct mp_group_counts *g = group_counts_at(t, cpu, from);
-
-                pages.allocated_bytes += g->pages_bytes;
-                pages.allocated_calls += g->pages_calls;
-                pages.freed_bytes += g->pages_freed_bytes;
-                pages.freed_calls += g->pages_freed_calls;
-                ADD(into->irq_bytes, g->irq_bytes);
-                ADD(into->kthread_bytes, g->kthread_bytes);
-                ADD(into->unmatched_bytes, g->unmatched_bytes);
-        }
-        fold_rare(rare_at(t, t->n_sites + (u32)mp_catch_all(to, MP_PAGES, 1)), &pages);
-}
-
-static void fold_group_losses(struct tables *t, unsigned from, unsigned to) {
-        for (size_t i = 0; i < _MP_GROUP_LOSSES; i++)
-                ADD(group_losses_at(t, to)->lost[i], group_losses_at(t, from)->lost[i]);
-}
-
-void tables_fold_counts(struct tables *t, const u32 *map, unsigned from, unsigned to) {
-        for (u32 slot = 0; slot < t->n_slots; slot++) {
-                struct mp_rare sum = {};
-
-                if (tables_group_of_slot(t, slot) != from)
-                        continue;
-                if (slot < t->n_sites)
-                        sum = sum_slot(t, slot);
-                fold_rare(rare_at(t, map[slot]), &sum);
-                fold_rare(rare_at(t, map[slot]), rare_at(t, slot));
-                wipe_slot(t, slot);
-        }
-        fold_group_counts(t, from, to);
-        fold_group_losses(t, from, to);
-        wipe_group(t, from);
+void tables_wipe_group(struct tables *t, unsigned group) {
+        for (u32 slot = 0; slot < t->n_slots; slot++)
+                if (tables_group_of_slot(t, slot) == group)
+                        wipe_slot(t, slot);
+        wipe_group(t, group);
         t->listed_at = 0;
 }

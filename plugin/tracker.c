@@ -19,6 +19,7 @@ static const struct {
         [LOSS_CHARGES] = {"charge_mismatches", false},
         [LOSS_BULK_PAGES] = {"bulk_pages", false},
         [LOSS_TAGS_FULL] = {"tag_table_full", false},
+        [LOSS_LEASE] = {"lease_expired", false},
 };
 
 static const char *const type_names[_TYPE_MAX] = {
@@ -102,7 +103,7 @@ void tracker_memory(const struct tracker_options *o, unsigned cpus, struct track
                 m.objects = MP_WAYS;
         m.per_site = sizeof(struct mp_site) + sizeof(struct mp_rare) + (uint64_t)cpus * sizeof(struct mp_counts);
         m.per_group = sizeof(struct mp_group) + MP_CATCH_ALLS * sizeof(struct mp_rare) + sizeof(struct mp_group_losses) +
-                      (uint64_t)cpus * sizeof(struct mp_group_counts);
+                      sizeof(struct mp_note) + (uint64_t)cpus * sizeof(struct mp_group_counts);
         m.total = (o->no_tags ? 0 : power_of_two(o->tags ?: TAGS_DEFAULT) * sizeof(struct mp_alloc_tag)) +
                   (m.groups + 1) * m.per_group + m.sites * m.per_site + m.objects / MP_WAYS * sizeof(struct mp_set) +
                   stacks * sizeof(struct mp_stack) + spill * 64 /* a hash element with its key, value and links */ +

@@ -32,6 +32,7 @@ enum loss {
         LOSS_CHARGES,       /* charges that were inferred wrongly, of those that were verified */
         LOSS_BULK_PAGES,    /* uncharged pages that were taken in bulk, without an event: at most so many are in no row */
         LOSS_TAGS_FULL,     /* allocations named as without alloc tags, because the table of tags was full */
+        LOSS_LEASE,         /* how often counting stood still, because no process cared for it any more */
         _LOSS_MAX
 };
 
@@ -124,6 +125,13 @@ struct tracker_options {
         uint64_t user_sample; /* bytes of user pages per stack sample; 0: default (512 KiB) */
 
         /*
+         * A directory in a BPF file system, made if need be, for one process at a time: what counts there outlives it. NULL:
+         * all ends with the process.
+         */
+        const char *pins;
+        uint64_t lease_us; /* for how long; see renew_lease. 0: default (10 minutes) */
+
+        /*
          * For tests that must fail: "no-cache-free", "no-second-programs", "swap-groups", "shift-stride". For the bench:
          * "bare", which leaves out all that an engine could do without at the price of being wrong. NULL: none.
          */
@@ -201,6 +209,23 @@ struct tracker_ops {
          * the whole stack. At most TRACKER_WRAPPERS_MAX; NULL: this tracker has no use for them. Before the first group begins.
          */
         void (*set_wrappers)(struct tracker *t, const struct tracker_range *ranges, size_t n);
+
+        /*
+         * For processes that may be killed and whose groups live on (options.pins). Whoever writes down which groups there are
+         * asks for a number first and writes it beside them: all groups until now are those of that number or of a smaller one.
+         * A group's number is not given out again before clean(), so that what was written down last must be on disk before.
+         */
+        uint64_t (*mark)(struct tracker *t);
+
+        /*
+         * Of the groups that a former process left, those of `groups` go on as they are. What began since `generation` by
+         * renewing one of them is given back to it; all others are ended. Counts are the same ones as before, to the last
+         * event. -ENODATA with a sentence when nothing was left, or not all of these; then nothing goes on.
+         */
+        int (*keep)(struct tracker *t, const unsigned *groups, size_t n, uint64_t generation, char **reterr);
+
+        /* Says that somebody still cares; at least so often as options.lease_us, while there is a group. */
+        void (*renew_lease)(struct tracker *t);
 
         /* Forgets a group and its counters; detaches the programs after the last one. */
         void (*end)(struct tracker *t, unsigned group);

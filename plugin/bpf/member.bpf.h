@@ -14,6 +14,7 @@ u64 css_table[MP_CSS_IDS];  /* css id -> mp_css_entry: what that css was found t
 u64 root_table[MP_CSS_IDS]; /* css id -> mp_css_entry: the roots of groups; user space writes it: the arm flag */
 u32 epoch;                  /* rises when root_table changes, so that older findings in css_table do not count */
 u32 host_group;             /* the group of the root cgroup, which charges nobody; 0: none */
+bool abandoned;             /* no daemon cares: nobody is a member (lease.bpf.h) */
 u64 losses[_MP_LOSSES];
 
 /*
@@ -74,7 +75,8 @@ static __noinline u32 resolve(u64 css) {
         u64 serial = PEEK(css + OFFSET(struct cgroup_subsys_state, serial_nr));
         struct climb climb = {.css = css};
 
-        bpf_loop(64, climb_one, &climb, 0); /* deeper nesting than 64 is taken for no member */
+        if (LIKELY(!LOAD(abandoned)))
+                bpf_loop(64, climb_one, &climb, 0); /* deeper nesting than 64 is taken for no member */
         if (css_id < MP_CSS_IDS)
                 css_table[css_id & (MP_CSS_IDS - 1)] = mp_css_entry(serial, now, climb.group);
         else

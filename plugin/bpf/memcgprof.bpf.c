@@ -10,7 +10,9 @@
  *  - A counter has one writing program (a program never nests in itself on a CPU), or is atomic.
  *  - Nothing here allocates: all tables are preallocated.
  */
+#include "fold.bpf.h"
 #include "hole.bpf.h"
+#include "lease.bpf.h"
 #include "page.bpf.h"
 #include "removal.bpf.h"
 #include "sweep.bpf.h"

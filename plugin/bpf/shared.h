@@ -11,7 +11,7 @@
 #include <linux/types.h>
 #endif
 
-#define MP_LAYOUT 3
+#define MP_LAYOUT 4
 
 #define MP_CSS_IDS 65536 /* css ids that the group table covers; the memory controller has at most 65535 memcgs */
 #define MP_CPUS 4096     /* a power of two; on larger machines two CPUs would share their marks */
@@ -263,6 +263,7 @@ enum mp_group_loss { MP_LOSS_SITES_FULL, MP_LOSS_STACKS_FULL, MP_LOSS_STACK_ERRO
 /* Rare, so that all CPUs share it: atomics. */
 struct mp_group_losses {
         __u64 lost[_MP_GROUP_LOSSES];
+        __s64 state[_MP_STATES]; /* of groups that were folded into this one: states on a CPU have one writing program each */
 };
 
 /* What the iterator tells of a cgroup's memory css. */
@@ -272,6 +273,23 @@ struct mp_css {
         __u32 found;
         __u32 ancestors[8];
 };
+
+/*
+ * What user space knows of a group beside its counters. In a table only so that it outlives the process: no program reads it.
+ */
+struct mp_note {
+        __u32 state; /* enum mp_note_state */
+        __u32 armed;
+        __u32 layout;  /* enum cgroup_layout of its cgroup */
+        __u32 heir_of; /* the group whose cgroup it took over; 0: none */
+        __u64 born;    /* in which generation; see tracker_ops.mark */
+        struct mp_css css;
+        __s64 lost[16]; /* by enum loss: what the engine had lost when the group began */
+        __s64 verified; /* likewise */
+        __u64 state_misses;
+};
+
+enum mp_note_state { MP_NOTE_FREE, MP_NOTE_ACTIVE, MP_NOTE_DIRTY };
 
 /* css_table and root_table: serial number (28 bits), epoch (20 bits; css_table only), group (16 bits; 0: no member). */
 #define MP_SERIAL_BITS 28
@@ -293,4 +311,22 @@ struct mp_sweep {
         __u32 n_spilled;   /* so many of spill_batch */
         __u32 pad;
         __u64 checked, dropped, late;
+};
+
+/*
+ * The last step of a fold: counters of `from` are added to `to` and zeroed, those of the slots in `moves` and, if asked, those
+ * of the group itself. In one run of a program, because a process can be killed between any two of its instructions.
+ */
+#define MP_MOVES 256
+
+struct mp_move {
+        __u32 from, to; /* slots */
+};
+
+struct mp_fold {
+        __u32 from, to; /* groups */
+        __u32 n_moves;
+        __u32 whole; /* the groups' own counters too */
+        __u32 cpus;
+        __u32 pad;
 };

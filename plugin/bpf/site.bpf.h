@@ -71,6 +71,15 @@ struct {
         __uint(max_entries, 1);
 } group_losses SEC(".maps");
 
+/* [group]; user space's own */
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(map_flags, BPF_F_MMAPABLE);
+        __type(key, u32);
+        __type(value, struct mp_note);
+        __uint(max_entries, 1);
+} notes SEC(".maps");
+
 /* A site's counters on this CPU; NULL for a catch-all, which has the shared ones only. */
 INLINE struct mp_counts *counts_of(u32 slot) {
         u32 index = bpf_get_smp_processor_id() * (site_mask + 1) + slot;
