@@ -223,6 +223,28 @@ int cgroup_open_host(const struct cgroup_root *root, struct cgroup **ret, char *
         return path ? open_normalized(root, &path, "/", false, ret, reterr) : -ENOMEM;
 }
 
+int cgroup_reopen(const struct cgroup_root *root, const char *path, uint64_t id, struct cgroup **ret) {
+        _cleanup_(cgroup_freep) struct cgroup *c = NULL;
+        int r = streq(path, "/") ? cgroup_open_host(root, &c, NULL) : cgroup_open(root, path, &c, NULL);
+
+        if (r == -ENOMEM)
+                return r;
+        if (r >= 0 && c->id == id) {
+                *ret = TAKE(c);
+                return 0;
+        }
+        if (c)
+                c = cgroup_free(c);
+        c = calloc(1, sizeof *c);
+        if (!c)
+                return -ENOMEM;
+        *c = (struct cgroup){.path = strdup(path), .fd = -1, .id = id, .layout = root->layout};
+        if (!c->path)
+                return -ENOMEM;
+        *ret = TAKE(c);
+        return 0;
+}
+
 bool cgroup_is_below(const struct cgroup *inner, const struct cgroup *outer) {
         size_t n = strlen(outer->path);
 
@@ -237,7 +259,7 @@ bool cgroup_is_below(const struct cgroup *inner, const struct cgroup *outer) {
  * (a file opened before says ENODEV). A new group of the same name is another directory and does not revive the descriptor.
  */
 bool cgroup_gone(const struct cgroup *c) {
-        return faccessat(c->fd, "cgroup.procs", F_OK, 0) < 0 && (errno == ENOENT || errno == ENODEV);
+        return c->fd < 0 || (faccessat(c->fd, "cgroup.procs", F_OK, 0) < 0 && (errno == ENOENT || errno == ENODEV));
 }
 
 int cgroup_of_pid(const struct cgroup_root *root, pid_t pid, struct cgroup **ret, char **reterr) {

@@ -29,7 +29,7 @@ const char *cgroup_layout_to_string(enum cgroup_layout layout);
 
 struct cgroup {
         char *path;
-        int fd; /* the directory, O_RDONLY */
+        int fd; /* the directory, O_RDONLY; -1: it was gone before anybody could open it */
         uint64_t id;
         enum cgroup_layout layout;
 };
@@ -42,6 +42,12 @@ struct cgroup {
 int cgroup_open(const struct cgroup_root *root, const char *path, struct cgroup **ret, char **reterr);
 /* The root of the hierarchy: the whole machine, path "/". Only for the host's profile. */
 int cgroup_open_host(const struct cgroup_root *root, struct cgroup **ret, char **reterr);
+
+/*
+ * The group that had this path and id when they were written down; one that is gone when it is not there any more, or another
+ * one is. `path` is in normal form. -ENOMEM.
+ */
+int cgroup_reopen(const struct cgroup_root *root, const char *path, uint64_t id, struct cgroup **ret);
 
 static inline bool cgroup_is_host(const struct cgroup *c) {
         return streq(c->path, "/");

@@ -79,6 +79,13 @@ struct engine *engine_free(struct engine *e) {
         return NULL;
 }
 
+void engine_leave(struct engine *e) {
+        if (!e->tracker->ops->leave)
+                return;
+        e->tracker->ops->leave(e->tracker);
+        segments_leave(e->segments);
+}
+
 const struct cgroup_root *engine_cgroups(const struct engine *e) {
         return e->cgroups;
 }

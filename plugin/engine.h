@@ -17,6 +17,9 @@ int engine_new_at(struct tracker *tracker, struct cgroup_root *cgroups, const ch
 struct engine *engine_free(struct engine *e); /* all profiles must be gone */
 DEFINE_CLEANUP(struct engine, engine_free)
 
+/* Profiles that are freed from now on, and the engine itself, leave what they count to the next process, if the tracker can. */
+void engine_leave(struct engine *e);
+
 const struct cgroup_root *engine_cgroups(const struct engine *e);
 struct groups *engine_groups(const struct engine *e);
 struct segments *engine_segments(const struct engine *e);

@@ -35,6 +35,20 @@ int profile_label_copy(const struct profile_label *from, struct profile_label *r
         return 0;
 }
 
+const char *label_word(const char *text) {
+        static char *words[64];
+
+        if (!text || strlen(text) > 256)
+                return NULL;
+        for (size_t i = 0; i < ELEMENTS(words); i++) {
+                if (!words[i])
+                        words[i] = strdup(text);
+                if (!words[i] || streq(words[i], text))
+                        return words[i];
+        }
+        return NULL;
+}
+
 const char *profile_state_to_string(enum profile_state s) {
         static const char *const names[] = {[PROFILE_WAITING] = "waiting",
                 [PROFILE_ACTIVE] = "active",

@@ -24,5 +24,11 @@ void profile_label_done(struct profile_label *l);
 /* A copy with strings of its own, to be released by profile_label_done(). -ENOMEM. */
 int profile_label_copy(const struct profile_label *from, struct profile_label *ret);
 
+/*
+ * The same text as one that stays: for the strings above that nobody frees, when they come from outside. There are few
+ * different ones, and it is NULL when there would be more than 64, or one is longer than 256 bytes.
+ */
+const char *label_word(const char *text);
+
 enum profile_state { PROFILE_WAITING, PROFILE_ACTIVE, PROFILE_SUSPENDED, PROFILE_ENDED, PROFILE_FAILED };
 const char *profile_state_to_string(enum profile_state s);

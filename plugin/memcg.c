@@ -279,7 +279,7 @@ int memcg_read(const struct cgroup *c, struct memcg_counters *ret) {
                 return memcg_read_host("/", ret);
         r = read_all(c, &counters);
         if (r < 0)
-                return r == -ENODEV || (r == -ENOENT && cgroup_gone(c)) ? -ENODEV : r;
+                return r == -ENODEV || c->fd < 0 || (r == -ENOENT && cgroup_gone(c)) ? -ENODEV : r;
         *ret = counters;
         return 0;
 }

@@ -5,21 +5,8 @@
  */
 #include <time.h>
 
-#include "profile.h"
-#include "reconcile.h"
+#include "profile-private.h"
 #include "summary.h"
-
-struct profile {
-        struct engine *engine;
-        struct cgroup *cgroup;
-        struct profile_label label;
-        struct scope *scope; /* NULL: the kernel's own record */
-        char *record_root;   /* of the files that it is read from */
-        enum profile_state state;
-        enum mode mode; /* that was in force when it was last active */
-        int64_t started_us, reset_us;
-        struct account account;
-};
 
 static int64_t now_us(void) {
         struct timespec t;
@@ -64,6 +51,7 @@ static int begin(struct profile *p, const struct spec *spec, char **reterr) {
         if (r < 0)
                 return r;
         account_opened(&p->account, p->cgroup);
+        segments_tidy(engine_segments(p->engine));
         return 0;
 }
 
@@ -202,6 +190,7 @@ int profile_reset(struct profile *p) {
         account_opened(&account, p->cgroup);
         p->account = account;
         p->reset_us = now_us();
+        segments_tidy(engine_segments(p->engine));
         return 0;
 }
 

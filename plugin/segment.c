@@ -4,47 +4,7 @@
  * above the cgroup. Each scope has a list of the segments that it has a part of, because it is read more often than anything
  * changes.
  */
-#include "segment.h"
-
-enum kind { OWN, OLDER };
-
-/* What a segment is to a scope. */
-struct part {
-        struct scope *scope;
-        enum kind kind;
-        int64_t base; /* of OLDER: what was gone of the segment when the scope's baseline was set */
-};
-
-struct segment {
-        unsigned group;
-        bool armed;
-        uint64_t born;      /* in moments of the registry */
-        struct part *parts; /* by serial number of the scope */
-        size_t n_parts, n_reserved;
-        int64_t gone; /* when it was last read for a baseline */
-};
-
-struct scope {
-        struct segments *all;
-        const struct cgroup *cgroup;
-        struct segment *current;   /* NULL when it cannot be allocated in any more */
-        struct segment **segments; /* that it has a part of */
-        size_t n_segments, n_promised, n_reserved;
-        uint64_t serial;
-        bool gone;               /* the cgroup is */
-        int64_t let_go;          /* freed since the baseline in older segments that are no more */
-        int64_t lost[_LOSS_MAX]; /* from the baseline until `current` began */
-};
-
-struct segments {
-        struct tracker *tracker;
-        struct names *names;
-        struct segment **items;
-        size_t n;
-        struct scope **scopes;
-        size_t n_scopes;
-        uint64_t moment, serial;
-};
+#include "segment-private.h"
 
 /* ---- parts ----------------------------------------------------------------------------------------------------------------
  */
@@ -57,10 +17,10 @@ static struct part *find_part(struct segment *g, const struct scope *s) {
 }
 
 /*
- * Makes room for a part of `s`, so that set_part() cannot fail; one scope may be promised places in many segments before it
- * takes the first.
+ * Makes room for a part of `s`, so that segment_set_part() cannot fail; one scope may be promised places in many segments
+ * before it takes the first.
  */
-static int reserve_part(struct segment *g, struct scope *s) {
+int segment_reserve_part(struct segment *g, struct scope *s) {
         struct segment **segments;
         struct part *parts;
 
@@ -82,7 +42,7 @@ static int reserve_part(struct segment *g, struct scope *s) {
         return 0;
 }
 
-static void set_part(struct segment *g, struct scope *s, enum kind kind, int64_t base) {
+void segment_set_part(struct segment *g, struct scope *s, enum kind kind, int64_t base) {
         struct part *p = find_part(g, s);
         size_t at = g->n_parts;
 
@@ -142,6 +102,10 @@ struct segments *segments_new(struct tracker *tracker, struct names *names) {
 struct segments *segments_free(struct segments *a) {
         if (!a)
                 return NULL;
+        for (size_t i = 0; a->left && i < a->n; i++) {
+                a->items[i]->n_parts = 0; /* of scopes that are forgotten */
+                segment_free(a->items[i]);
+        }
         free(a->items);
         free(a->scopes);
         free(a);
@@ -152,17 +116,15 @@ size_t segments_count(const struct segments *a) {
         return a->n;
 }
 
-static struct segment *segment_free(struct segment *g) {
+struct segment *segment_free(struct segment *g) {
         for (size_t i = 0; i < g->n_parts; i++)
                 forget_segment(g->parts[i].scope, g);
         free(g->parts);
         free(g);
         return NULL;
 }
-DEFINE_CLEANUP(struct segment, segment_free)
-
 /* A segment that has no group yet; there is room for it in the registry. */
-static struct segment *segment_new(struct segments *a) {
+struct segment *segment_new(struct segments *a) {
         struct segment **grown = reallocarray(a->items, a->n + 1, sizeof(struct segment *));
         struct segment *g;
 
@@ -261,10 +223,27 @@ static bool settle(struct segments *a, const struct segment *g) {
         return same && (fold(a, g, same) || let_go(a, g));
 }
 
-static void tidy(struct segments *a) {
+static bool is_superfluous(const struct segments *a, const struct segment *g) {
+        return !g->armed && (g->n_parts == 0 || find_same(a, g));
+}
+
+void segments_tidy(struct segments *a) {
+        bool any = false;
+
+        for (size_t i = 0; !any && i < a->n; i++)
+                any = is_superfluous(a, a->items[i]);
+        if (!any)
+                return;
+        if (a->before)
+                a->before(a->userdata);
         for (size_t i = a->n; i-- > 0;)
                 if (settle(a, a->items[i]))
                         remove_segment(a, i);
+}
+
+void segments_tell_before(struct segments *a, void (*before)(void *userdata), void *userdata) {
+        a->before = before;
+        a->userdata = userdata;
 }
 
 /* ---- scopes --------------------------------------------------------------------------------------------------------------
@@ -285,7 +264,7 @@ static bool lies_below(const struct scope *s, const struct scope *outer) {
                (cgroup_is_host(outer->cgroup) || s->cgroup->id > outer->cgroup->id);
 }
 
-static int scope_new(struct segments *a, const struct cgroup *cgroup, struct scope **ret) {
+int scope_new(struct segments *a, const struct cgroup *cgroup, struct scope **ret) {
         struct scope **grown = reallocarray(a->scopes, a->n_scopes + 1, sizeof(*grown)), *s;
 
         if (!grown)
@@ -303,10 +282,10 @@ static int scope_new(struct segments *a, const struct cgroup *cgroup, struct sco
 }
 
 static int own(struct segment *g, struct scope *s) {
-        int r = reserve_part(g, s);
+        int r = segment_reserve_part(g, s);
 
         if (r >= 0)
-                set_part(g, s, OWN, 0);
+                segment_set_part(g, s, OWN, 0);
         return r;
 }
 
@@ -406,7 +385,7 @@ static int set_baseline(struct scope *s, uint64_t moment, char **reterr) {
         for (size_t i = 0; r >= 0 && i < a->n; i++) {
                 if (!becomes_older(a->items[i], s, moment))
                         continue;
-                r = reserve_part(a->items[i], s);
+                r = segment_reserve_part(a->items[i], s);
                 if (r >= 0)
                         r = read_gone(a, a->items[i], &a->items[i]->gone);
         }
@@ -416,7 +395,7 @@ static int set_baseline(struct scope *s, uint64_t moment, char **reterr) {
         }
         for (size_t i = 0; i < a->n; i++)
                 if (becomes_older(a->items[i], s, moment))
-                        set_part(a->items[i], s, OLDER, a->items[i]->gone);
+                        segment_set_part(a->items[i], s, OLDER, a->items[i]->gone);
         s->let_go = 0;
         memset(s->lost, 0, sizeof(s->lost));
         return 0;
@@ -438,7 +417,6 @@ int scope_begin(
                 scope_end(s);
                 return r;
         }
-        tidy(a);
         *ret = s;
         return 0;
 }
@@ -446,26 +424,40 @@ int scope_begin(
 int scope_renew(struct scope *s, char **reterr) {
         int r = set_baseline(s, ++s->all->moment, reterr);
 
-        /* After a failure as well: what was divided for nothing is put together again. */
-        tidy(s->all);
+        if (r < 0)
+                segments_tidy(s->all); /* what was divided for nothing is put together again */
         return r;
+}
+
+/* Its memory, and nothing else. */
+static struct scope *scope_forget(struct scope *s) {
+        struct segments *a = s->all;
+
+        for (size_t i = 0; i < a->n_scopes; i++)
+                if (a->scopes[i] == s)
+                        a->scopes[i--] = a->scopes[--a->n_scopes];
+        free(s->segments);
+        free(s);
+        return NULL;
+}
+
+void segments_leave(struct segments *a) {
+        a->left = true;
 }
 
 struct scope *scope_end(struct scope *s) {
         struct segments *a = s->all;
 
+        if (a->left)
+                return scope_forget(s);
         if (s->current && s->current->n_parts > 1) /* else it ends at once */
                 a->tracker->ops->disarm(a->tracker, s->current->group);
         if (s->current)
                 s->current->armed = false;
         for (size_t i = 0; i < s->n_segments; i++)
                 drop_part(s->segments[i], s);
-        for (size_t i = 0; i < a->n_scopes; i++)
-                if (a->scopes[i] == s)
-                        a->scopes[i--] = a->scopes[--a->n_scopes];
-        tidy(a);
-        free(s->segments);
-        free(s);
+        (void)scope_forget(s);
+        segments_tidy(a);
         return NULL;
 }
 

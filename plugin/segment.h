@@ -23,6 +23,22 @@ struct segments *segments_new(struct tracker *tracker, struct names *names);
 struct segments *segments_free(struct segments *a); /* all scopes must have ended */
 DEFINE_CLEANUP(struct segments, segments_free)
 
+/*
+ * Has `before` called whenever counts are about to be moved from one segment to another: whoever writes the segments down, for
+ * a process that may be killed in the midst of it, has to do so then. Segments that are folded into one count for the same
+ * scopes now, but did not when they were written down last.
+ */
+void segments_tell_before(struct segments *a, void (*before)(void *userdata), void *userdata);
+
+/*
+ * Puts together what need not be told apart any more. After scope_begin() and scope_renew(), once what the caller knows of the
+ * scope has changed too; scope_end() does it itself, as both do on failure.
+ */
+void segments_tidy(struct segments *a);
+
+/* From now on nothing is told to the tracker any more: scopes that end are forgotten, and count on for whoever comes next. */
+void segments_leave(struct segments *a);
+
 /* How many segments there are: groups of the tracker. */
 size_t segments_count(const struct segments *a);
 

@@ -246,7 +246,7 @@ int tracker_bpf_begin(struct tracker *base, const struct cgroup *cgroup, const s
         if (r < 0)
                 return r;
         apply_wish(t, group, wish);
-        start_group(t, group, &css, cgroup->layout, 0);
+        start_group(t, group, &css, cgroup->layout, css.group);
         *ret_group = group;
         return 0;
 }
@@ -377,11 +377,16 @@ static bool is_root(const struct tracker_bpf *t, unsigned group) {
 static void give_back(struct tracker_bpf *t, unsigned heir, unsigned to) {
         bool armed = is_root(t, heir);
 
-        if (settings_of(t, heir)->removal.at_ns)
-                settings_of(t, to)->removal = settings_of(t, heir)->removal;
-        note_of(t, heir)->armed = false;
-        if (armed)
-                arm(t, to);
+        note_of(t, heir)->armed = armed;
+        if (note_of(t, heir)->css.serial_nr != note_of(t, to)->css.serial_nr) {
+                disarm(t, heir); /* a cgroup below, whose tasks are members of what is above it again */
+        } else {
+                if (settings_of(t, heir)->removal.at_ns)
+                        settings_of(t, to)->removal = settings_of(t, heir)->removal;
+                note_of(t, heir)->armed = false;
+                if (armed)
+                        arm(t, to);
+        }
         (void)tracker_bpf_fold(&t->base, heir, to); /* only memory can be short: then what it counted is lost */
         note_of(t, heir)->state = MP_NOTE_DIRTY;
 }

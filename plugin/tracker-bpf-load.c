@@ -659,7 +659,7 @@ int tracker_bpf_run(const struct tracker_bpf *t, enum run run, void *context, si
  */
 
 void tracker_bpf_detach(struct tracker_bpf *t) {
-        if (t->bss)
+        if (t->bss && !t->leaves)
                 t->bss->links_attached = 0;
         while (t->n_links > 0) {
                 tracker_bpf_unpin_link(t, --t->n_links);

@@ -243,7 +243,7 @@ void tracker_bpf_pin_fd(struct tracker_bpf *t, size_t number, int link) {
 }
 
 void tracker_bpf_unpin_link(const struct tracker_bpf *t, size_t number) {
-        _cleanup_free_ char *path = t->pins ? format("%s/links/%02zu", t->pins, number) : NULL;
+        _cleanup_free_ char *path = t->pins && !t->leaves ? format("%s/links/%02zu", t->pins, number) : NULL;
 
         if (path)
                 (void)unlink(path);
@@ -271,7 +271,7 @@ static void let_go_of_found(struct tracker_bpf *t) {
 }
 
 void tracker_bpf_unpin(struct tracker_bpf *t) {
-        if (t->pins) {
+        if (t->pins && !t->leaves) {
                 (void)remove_others(t->pins_lock, "");
                 (void)rmdir(t->options.pins);
         }

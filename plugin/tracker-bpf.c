@@ -378,6 +378,10 @@ static uint64_t tracker_bpf_mark(struct tracker *base) {
         return tracker_bpf_of(base)->bss->generation++;
 }
 
+static void tracker_bpf_leave(struct tracker *base) {
+        tracker_bpf_of(base)->leaves = true;
+}
+
 /* A test run of this kind of program wants a packet. */
 static void tracker_bpf_renew_lease(struct tracker *base) {
         struct tracker_bpf *t = tracker_bpf_of(base);
@@ -424,6 +428,7 @@ static const struct tracker_ops tracker_bpf_ops = {
         .end = tracker_bpf_end,
         .mark = tracker_bpf_mark,
         .keep = tracker_bpf_keep,
+        .leave = tracker_bpf_leave,
         .renew_lease = tracker_bpf_renew_lease,
         .read = tracker_bpf_read,
         .hold = tracker_bpf_hold,

@@ -63,6 +63,7 @@ struct tracker_bpf {
         char *pins;    /* the directory of what outlives this process; NULL: nothing does */
         int pins_lock; /* of the directory above it, which has one user */
         bool adopted;  /* the programs are a former process's */
+        bool leaves;   /* free() leaves all to the next process */
         char *left;    /* why what a former process left was of no use; NULL: it left nothing, or all was */
 };
 
@@ -168,5 +169,5 @@ int tracker_bpf_find_program(const struct tracker_bpf *t, const struct bpf_progr
 void tracker_bpf_pin_fd(struct tracker_bpf *t, size_t number, int link);
 void tracker_bpf_unpin_link(const struct tracker_bpf *t, size_t number);
 
-/* Takes all pins away and gives the directory back. */
+/* Takes all pins away, unless they are left to the next process, and gives the directory back. */
 void tracker_bpf_unpin(struct tracker_bpf *t);

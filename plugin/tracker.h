@@ -211,7 +211,8 @@ struct tracker_ops {
         void (*set_wrappers)(struct tracker *t, const struct tracker_range *ranges, size_t n);
 
         /*
-         * For processes that may be killed and whose groups live on (options.pins). Whoever writes down which groups there are
+         * These four are for processes that may be killed and whose groups live on (options.pins); NULL: this tracker keeps
+         * nothing. Whoever writes down which groups there are
          * asks for a number first and writes it beside them: all groups until now are those of that number or of a smaller one.
          * A group's number is not given out again before clean(), so that what was written down last must be on disk before.
          */
@@ -223,6 +224,9 @@ struct tracker_ops {
          * event. -ENODATA with a sentence when nothing was left, or not all of these; then nothing goes on.
          */
         int (*keep)(struct tracker *t, const unsigned *groups, size_t n, uint64_t generation, char **reterr);
+
+        /* From now on free() leaves all that counts to the next process. */
+        void (*leave)(struct tracker *t);
 
         /* Says that somebody still cares; at least so often as options.lease_us, while there is a group. */
         void (*renew_lease)(struct tracker *t);

@@ -564,6 +564,7 @@ SEC("iter/cgroup") int identify(struct bpf_iter__cgroup *ctx) {
                 answer.serial_nr = css->serial_nr;
                 answer.id = css->id;
                 answer.found = 1;
+                answer.group = resolve((u64)css);
                 css = css->parent;
                 for (u32 i = 0; i < 8 && css; i++) {
                         answer.ancestors[i] = css->id;

@@ -272,6 +272,8 @@ struct mp_css {
         __u32 id;
         __u32 found;
         __u32 ancestors[8];
+        __u32 group; /* which it belongs to now; 0: none */
+        __u32 pad;
 };
 
 /*
@@ -281,7 +283,7 @@ struct mp_note {
         __u32 state; /* enum mp_note_state */
         __u32 armed;
         __u32 layout;  /* enum cgroup_layout of its cgroup */
-        __u32 heir_of; /* the group whose cgroup it took over; 0: none */
+        __u32 heir_of; /* the group that its cgroup's tasks were members of before; 0: none */
         __u64 born;    /* in which generation; see tracker_ops.mark */
         struct mp_css css;
         __s64 lost[16]; /* by enum loss: what the engine had lost when the group began */

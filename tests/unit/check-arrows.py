@@ -24,7 +24,7 @@ ROOMS = ("daemon", "hooks", "ctl")
 # Foreign headers: pattern -> where it may stand.
 FOREIGN = {
     r"^bpf/(?!shared\.h)|\.skel\.h$": r"^plugin/(tracker-bpf(-group|-load|-pins)?\.[ch]|bpf/)",
-    r"^jansson\.h$": r"^(plugin/(report\.[ch]|cgroup(-bundle)?\.c)|(hooks|ctl|daemon)/.*)$",
+    r"^jansson\.h$": r"^(plugin/(report\.[ch]|(segment|profile)-state\.[ch]|cgroup(-bundle)?\.c)|(hooks|ctl|daemon)/.*)$",
     r"^systemd/": r"^(daemon|hooks|ctl)/",
     r"^libcgroup\.h$": r"^plugin/",
 }

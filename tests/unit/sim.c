@@ -222,14 +222,31 @@ static int sim_removal(struct tracker *t, unsigned group, struct tracker_removal
         return 0;
 }
 
+static bool clean(struct sim *s) {
+        bool any = false;
+
+        for (unsigned group = 0; group < SIM_GROUPS_MAX; group++) {
+                if (!s->groups[group].dirty)
+                        continue;
+                for (size_t i = 0; i < s->n_objects; i++)
+                        if (s->objects[i].group1 == group + 1)
+                                s->objects[i].group1 = 0;
+                s->groups[group] = (struct sim_group){};
+                any = true;
+        }
+        return any;
+}
+
 static int take_group(struct sim *s, struct sim_cgroup *c, unsigned *ret_group, char **reterr) {
         unsigned i = 0;
 
-        while (i < s->groups_max && s->groups[i].used)
+        while (i < s->groups_max && (s->groups[i].used || s->groups[i].dirty))
                 i++;
+        if (i == s->groups_max && clean(s))
+                return take_group(s, c, ret_group, reterr);
         if (i == s->groups_max)
                 return fail(reterr, -ENOSPC, "All %u groups are taken.", s->groups_max);
-        s->groups[i] = (struct sim_group){.used = true, .armed = true, .cgroup = c, .lost = s->lost};
+        s->groups[i] = (struct sim_group){.used = true, .armed = true, .cgroup = c, .lost = s->lost, .born = s->generation};
         c->group1 = i + 1;
         if (++s->n_groups > s->most_groups)
                 s->most_groups = s->n_groups;
@@ -240,6 +257,7 @@ static int take_group(struct sim *s, struct sim_cgroup *c, unsigned *ret_group, 
 static int sim_begin(
         struct tracker *t, const struct cgroup *cgroup, const struct tracker_wish *wish, unsigned *ret_group, char **reterr) {
         struct sim_cgroup *c = NULL;
+        unsigned above1;
         int r;
 
         for (size_t i = 0; i < of(t)->n_cgroups; i++)
@@ -250,10 +268,13 @@ static int sim_begin(
         if (c->gone)
                 return fail(reterr, -ENODEV, "The cgroup is gone.");
         assert_int_equal(c->group1, 0);
+        above1 = innermost(c);
         r = take_group(of(t), c, ret_group, reterr);
-        if (r >= 0)
-                of(t)->groups[*ret_group].wish = *wish;
-        return r;
+        if (r < 0)
+                return r;
+        of(t)->groups[*ret_group].wish = *wish;
+        of(t)->groups[*ret_group].heir_of = above1;
+        return 0;
 }
 
 static int sim_renew(struct tracker *t, unsigned group, unsigned *ret_group, char **reterr) {
@@ -268,6 +289,7 @@ static int sim_renew(struct tracker *t, unsigned group, unsigned *ret_group, cha
         if (r < 0)
                 return r;
         of(t)->groups[*ret_group].wish = g->wish;
+        of(t)->groups[*ret_group].heir_of = group + 1;
         g->armed = false;
         return 0;
 }
@@ -302,11 +324,77 @@ static void sim_disarm(struct tracker *t, unsigned group) {
 static void sim_end(struct tracker *t, unsigned group) {
         assert_int_equal(of(t)->holds, 0);
         sim_disarm(t, group);
-        for (size_t i = 0; i < of(t)->n_objects; i++)
-                if (of(t)->objects[i].group1 == group + 1)
-                        of(t)->objects[i].group1 = 0;
         of(t)->groups[group].used = false;
+        of(t)->groups[group].dirty = true;
         of(t)->n_groups--;
+}
+
+/* ---- from one process to the next ---- */
+
+static uint64_t sim_mark(struct tracker *t) {
+        return of(t)->generation++;
+}
+
+static void sim_leave(struct tracker *t) {
+        of(t)->left = true;
+}
+
+static unsigned wanted_before(const struct sim *s, const bool *wanted, uint64_t generation, unsigned group) {
+        while (s->groups[group].born > generation && s->groups[group].heir_of) {
+                group = s->groups[group].heir_of - 1;
+                if (wanted[group])
+                        return group;
+        }
+        return SIM_GROUPS_MAX;
+}
+
+static void give_back(struct sim *s, unsigned from, unsigned to) {
+        struct sim_group *f = &s->groups[from];
+
+        if (f->cgroup->group1 == from + 1) {
+                bool same = f->cgroup == s->groups[to].cgroup;
+
+                f->cgroup->group1 = same ? to + 1 : 0;
+                s->groups[to].armed |= same;
+        }
+        f->used = true;
+        f->dirty = f->armed = false;
+        assert_int_equal(sim_fold(&s->tracker, from, to), 0);
+}
+
+static int sim_keep(struct tracker *t, const unsigned *groups, size_t n, uint64_t generation, char **reterr) {
+        struct sim *s = of(t);
+        bool wanted[SIM_GROUPS_MAX] = {}, fails = s->fold_fails;
+
+        s->left = false;
+        s->fold_fails = false;
+        s->n_groups = (unsigned)n;
+        for (size_t i = 0; i < n; i++) {
+                struct sim_group *g = &s->groups[groups[i]];
+
+                assert_true(g->used || g->dirty); /* else it was given out again before that was written down */
+                g->used = wanted[groups[i]] = true;
+                g->armed = g->cgroup->group1 == groups[i] + 1;
+                g->dirty = false;
+        }
+        for (unsigned i = 0; i < SIM_GROUPS_MAX; i++) {
+                unsigned to = wanted[i] || (!s->groups[i].used && !s->groups[i].dirty)
+                                      ? SIM_GROUPS_MAX
+                                      : wanted_before(s, wanted, generation, i);
+
+                if (to < SIM_GROUPS_MAX)
+                        give_back(s, i, to);
+        }
+        for (unsigned i = 0; i < SIM_GROUPS_MAX; i++) {
+                if (wanted[i] || !s->groups[i].used)
+                        continue;
+                sim_disarm(t, i);
+                s->groups[i].used = false;
+                s->groups[i].dirty = true;
+        }
+        clean(s);
+        s->fold_fails = fails;
+        return 0;
 }
 
 static uint64_t address_of(enum sim_site site) {
@@ -382,6 +470,7 @@ static int sim_sweep(struct tracker *t, struct tracker_sweep *ret) {
 }
 
 static void sim_clean(struct tracker *t) {
+        clean(of(t));
 }
 
 static uint64_t sim_footprint(struct tracker *t) {
@@ -395,7 +484,8 @@ static const struct tracker_ability *sim_abilities(struct tracker *t, size_t *re
 
 static struct tracker *sim_tracker_free(struct tracker *t) {
         assert_int_equal(of(t)->holds, 0);
-        sim_free(of(t));
+        if (!of(t)->left)
+                sim_free(of(t));
         return NULL;
 }
 
@@ -407,6 +497,9 @@ static const struct tracker_ops sim_ops = {
         .fold = sim_fold,
         .disarm = sim_disarm,
         .end = sim_end,
+        .mark = sim_mark,
+        .keep = sim_keep,
+        .leave = sim_leave,
         .read = sim_read,
         .hold = sim_hold,
         .removal = sim_removal,

@@ -50,6 +50,9 @@ struct sim_object {
 
 struct sim_group {
         bool used, armed;
+        bool dirty;       /* ended, and not cleaned: it may be kept still */
+        unsigned heir_of; /* the group that it was renewed from, plus 1; 0: none */
+        uint64_t born;    /* generation */
         struct sim_cgroup *cgroup;
         struct tracker_counts counts[_SIM_SITES];
         int64_t unmatched;
@@ -70,6 +73,8 @@ struct sim {
         struct sim_group *groups;
         int64_t moment, lost, swept_at_us;
         unsigned holds;
+        uint64_t generation;
+        bool left; /* the tracker is freed by one who leaves it to another */
 
         /* what the test wants to go wrong, and sees */
         unsigned groups_max;

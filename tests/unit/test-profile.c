@@ -341,8 +341,8 @@ static void wishes(void **state) {
                 struct profile *p;
 
                 assert_int_equal(try_start(&b, b.top, cases[i].spec, &p, NULL), 0);
-                assert_int_equal(b.sim->groups[0].wish.page_sample, cases[i].wish.page_sample);
-                assert_int_equal(b.sim->groups[0].wish.numa, cases[i].wish.numa);
+                assert_int_equal(b.sim->groups[i].wish.page_sample, cases[i].wish.page_sample);
+                assert_int_equal(b.sim->groups[i].wish.numa, cases[i].wish.numa);
                 profile_free(p);
         }
         engine_free(b.engine);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Profiles held against the truth: a random history of cgroups, objects, starts, stops and resets, after each step of which
- * every profile must say what a look at all objects says. It finds what a hand-made history would not think of; the seed stands
- * in the message, so that a failure comes again with SEED=n.
+ * every profile must say what a look at all objects says. Now and then the process is killed, after something that it had not
+ * written down, and another one takes its place. It finds what a hand-made history would not think of; the seed stands in the
+ * message, so that a failure comes again with SEED=n.
  */
 #include "unit.h"
 
-#include "profile.h"
+#include "profile-state.h"
+#include "segment-state.h"
 #include "sim.h"
 #include "summary.h"
 
@@ -28,6 +30,11 @@ struct history {
         uint64_t seed, random;
         struct subject subjects[PROFILES_MAX];
         const char *did;
+        char symbols[40];
+        struct saved *saved;          /* what is written down; NULL: nothing is */
+        const struct subject *ending; /* it is left out of that */
+        struct subject before_reset;  /* as long as that has not succeeded */
+        int64_t reset_us;
         bool scarce; /* there are too few groups, or folding fails at times */
 };
 
@@ -300,8 +307,18 @@ static void stop(struct history *h) {
         h->did = "a stop";
         if (!p)
                 return;
+        h->ending = p;
         profile_free(p->profile);
+        h->ending = NULL;
         *p = (struct subject){};
+}
+
+static int64_t reset_us_of(const struct subject *p) {
+        json_t *state = profile_save(p->profile);
+        int64_t us = json_integer_value(json_object_get(state, "reset_us"));
+
+        json_decref(state);
+        return us;
 }
 
 static void reset(struct history *h) {
@@ -312,13 +329,17 @@ static void reset(struct history *h) {
         if (!p)
                 return;
         sim_publish(h->sim);
-        r = profile_reset(p->profile);
-        if ((r == -ENODEV && p->cgroup->gone) || (r == -ENOSPC && h->scarce))
-                return;
-        assert_int_equal(r, 0);
+        h->before_reset = *p;
+        h->reset_us = reset_us_of(p);
         p->baseline = h->sim->moment;
         p->lost = h->sim->lost;
         p->shadowed = under_another(h, p->cgroup);
+        r = profile_reset(p->profile);
+        if ((r == -ENODEV && p->cgroup->gone) || (r == -ENOSPC && h->scarce))
+                *p = h->before_reset;
+        else
+                assert_int_equal(r, 0);
+        h->before_reset = (struct subject){};
 }
 
 /* Few names, so that they come again. */
@@ -354,8 +375,146 @@ static void take_away(struct history *h) {
                 profile_mark_ended(p->profile);
 }
 
+/* ---- killed ---------------------------------------------------------------------------------------------------------------
+ */
+
+struct saved {
+        json_t *segments, *states[PROFILES_MAX];
+        struct subject subjects[PROFILES_MAX];
+        uint64_t generation;
+};
+
+static void saved_done(struct saved *s) {
+        json_decref(s->segments);
+        for (size_t i = 0; i < PROFILES_MAX; i++)
+                json_decref(s->states[i]);
+        *s = (struct saved){};
+}
+
+static void save(struct history *h) {
+        struct saved *s = h->saved;
+
+        saved_done(s);
+        s->generation = h->sim->tracker.ops->mark(&h->sim->tracker);
+        s->segments = segments_save(engine_segments(h->engine));
+        assert_non_null(s->segments);
+        for (size_t i = 0; i < PROFILES_MAX; i++) {
+                if (!h->subjects[i].profile || &h->subjects[i] == h->ending)
+                        continue;
+                s->states[i] = profile_save(h->subjects[i].profile);
+                s->subjects[i] = h->subjects[i];
+                assert_non_null(s->states[i]);
+                if (h->before_reset.profile == h->subjects[i].profile && reset_us_of(&h->subjects[i]) == h->reset_us)
+                        s->subjects[i] = h->before_reset;
+        }
+}
+
+/* In the midst of something: a baseline that fails leaves what is written down as it was, and a start is not there yet. */
+static void before_move(void *userdata) {
+        struct history *h = userdata;
+
+        if (h->saved)
+                save(h);
+}
+
+static void kill_engine(struct history *h) {
+        engine_leave(h->engine);
+        for (size_t i = 0; i < PROFILES_MAX; i++)
+                if (h->subjects[i].profile)
+                        profile_free(h->subjects[i].profile);
+        engine_free(h->engine);
+        memset(h->subjects, 0, sizeof(h->subjects));
+}
+
+/* Whose cgroups they are. */
+static struct sim *reopened;
+
+static int reopen(const struct cgroup_root *root, const char *path, uint64_t id, struct cgroup **ret) {
+        for (size_t i = 0; i < reopened->n_cgroups; i++)
+                if (!reopened->cgroups[i]->gone && reopened->cgroups[i]->id == id) {
+                        *ret = sim_open(reopened, reopened->cgroups[i]);
+                        return 0;
+                }
+        *ret = calloc(1, sizeof(**ret));
+        **ret = (struct cgroup){.path = strdup(path), .fd = -1, .id = id, .layout = reopened->layout};
+        return 0;
+}
+
+/* Written to text and read again, as it is. */
+static json_t *through_text(json_t *state) {
+        _cleanup_free_ char *text = json_dumps(state, 0);
+        json_t *again = json_loads(text, 0, NULL);
+
+        assert_non_null(again);
+        json_decref(state);
+        return again;
+}
+
+static void restore(struct history *h, struct saved *s) {
+        struct profile *profiles[PROFILES_MAX];
+        const json_t *states[PROFILES_MAX];
+        _cleanup_free_ char *first_bad = NULL, *sentence = NULL;
+        size_t n = 0;
+
+        reopened = h->sim;
+        assert_int_equal(engine_new_at(&h->sim->tracker, NULL, h->symbols, &h->engine), 0);
+        s->segments = through_text(s->segments);
+        for (size_t i = 0; i < PROFILES_MAX; i++)
+                if (s->states[i])
+                        states[n++] = s->states[i] = through_text(s->states[i]);
+        if (profiles_restore(h->engine, reopen, s->segments, s->generation, states, n, profiles, &first_bad, &sentence) < 0)
+                fail_msg("seed %llu: %s", (unsigned long long)h->seed, sentence);
+        if (first_bad)
+                fail_msg("seed %llu: %s", (unsigned long long)h->seed, first_bad);
+        segments_tell_before(engine_segments(h->engine), before_move, h);
+        for (size_t i = PROFILES_MAX; i-- > 0;) {
+                if (!s->states[i])
+                        continue;
+                h->subjects[i] = s->subjects[i];
+                h->subjects[i].profile = profiles[--n];
+                assert_non_null(profiles[n]);
+        }
+}
+
+static void a_while(struct history *h) {
+        for (unsigned n = dice(h, 6); n > 0; n--)
+                if (dice(h, 2))
+                        allocate(h);
+                else
+                        release(h, false);
+}
+
+/* After something that was not written down, or just half of it; what is to end is written down before that. */
+static void killed(struct history *h) {
+        struct saved saved = {};
+
+        h->saved = &saved;
+        h->ending = dice(h, 3) == 0 ? any_subject(h) : NULL;
+        save(h);
+        if (h->ending && dice(h, 2)) {
+                struct subject *p = &h->subjects[h->ending - h->subjects];
+
+                profile_free(p->profile);
+                *p = (struct subject){};
+        } else if (!h->ending && dice(h, 3)) {
+                a_while(h);
+                if (dice(h, 2))
+                        start(h);
+                else
+                        reset(h);
+        }
+        a_while(h);
+        kill_engine(h);
+        a_while(h);
+        restore(h, &saved);
+        saved_done(&saved);
+        h->saved = NULL;
+        h->ending = NULL;
+        h->did = "a kill";
+}
+
 static void step(struct history *h) {
-        unsigned n = dice(h, 100);
+        unsigned n = dice(h, 106);
 
         if (n < 38)
                 allocate(h);
@@ -375,28 +534,32 @@ static void step(struct history *h) {
                 take_away(h);
         else if (n < 98)
                 h->sim->lost++;
+        else if (n >= 100)
+                killed(h);
         else
                 h->sim->fold_fails = h->scarce && dice(h, 2);
 }
 
 static void run(uint64_t seed) {
-        char symbols[] = "/tmp/memcgprof-symbols-XXXXXX";
-        struct history h = {.seed = seed, .random = seed * 7919 + 1, .scarce = seed % 4 == 3};
+        struct history h = {
+                .seed = seed, .random = seed * 7919 + 1, .scarce = seed % 4 == 3, .symbols = "/tmp/memcgprof-symbols-XXXXXX"};
 
         h.sim = sim_new(seed % 2 ? CGROUP_V2 : CGROUP_V1);
         if (h.scarce)
                 h.sim->groups_max = 5 + (unsigned)(seed % 8);
-        sim_write_symbols(symbols);
-        assert_int_equal(engine_new_at(&h.sim->tracker, NULL, symbols, &h.engine), 0);
-        unlink(symbols);
+        sim_write_symbols(h.symbols);
+        assert_int_equal(engine_new_at(&h.sim->tracker, NULL, h.symbols, &h.engine), 0);
+        segments_tell_before(engine_segments(h.engine), before_move, &h);
         sim_mkdir(h.sim, NULL, "r");
         for (int i = 0; i < STEPS; i++) {
                 step(&h);
+                h.sim->tracker.ops->clean(&h.sim->tracker); /* as an idle moment does */
                 check_all(&h);
         }
         while (any_subject(&h))
                 stop(&h);
         assert_int_equal(h.sim->n_groups, 0);
+        unlink(h.symbols);
         engine_free(h.engine);
 }
 

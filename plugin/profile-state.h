@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Profiles written down, and taken up again by a process that finds the tracker counting on. What is read back is text from a
+ * file: all of it is checked.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "profile.h"
+
+/* Bytes that need not be UTF-8 as a JSON string, and back (-EBADMSG for what was never written so, -ENOMEM). */
+json_t *save_bytes(const char *bytes);
+int take_bytes(const json_t *from, char **ret);
+
+/* All that a profile knows beside what the tracker counts. NULL on ENOMEM; not for the kernel's own record. */
+json_t *profile_save(const struct profile *p);
+
+/* Opens a cgroup of which path and id were saved; as cgroup_reopen(). */
+typedef int (*cgroup_reopen_t)(const struct cgroup_root *root, const char *path, uint64_t id, struct cgroup **ret);
+
+/*
+ * Takes up profiles: `segments` is what segments_save() said when `states` were saved, and the engine has none yet. ret[i] is
+ * NULL where a state made no sense, with the sentence for the first of those in *ret_first_bad (NULL: none). On failure there
+ * is no profile at all, and the tracker counts nothing: what segments_restore says, -ENOMEM.
+ */
+int profiles_restore(struct engine *e, cgroup_reopen_t reopen, const json_t *segments, uint64_t generation,
+        const json_t *const *states, size_t n, struct profile **ret, char **ret_first_bad, char **reterr);
