@@ -57,6 +57,7 @@ static const char *const loss_meanings[] = {
         [LOSS_CHARGES] = "allocations whose owner was inferred wrongly, of those that were verified",
         [LOSS_BULK_PAGES] = "uncharged pages taken in bulk, which no tracepoint tells: at most so many are in no row",
         [LOSS_TAGS_FULL] = "allocations named by their call because the table of alloc tags was full",
+        [LOSS_LEASE] = "times that counting stood still, because no daemon had cared for it for long",
 };
 _Static_assert(ELEMENTS(loss_meanings) == _LOSS_MAX, "every loss has a meaning");
 

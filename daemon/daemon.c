@@ -13,12 +13,17 @@
 #include "log.h"
 #include "no-tracker.h"
 #include "object-path.h"
+#include "restart.h"
 #include "text.h"
 
 #define SYSTEM_BUS "unix:path=/run/dbus/system_bus_socket"
 #define STATE_DIR "/var/lib/memcgprof"
+#define RUN_DIR "/run/memcgprof"
+#define PINS_DIR "/sys/fs/bpf/memcgprof"
 #define SETTLE_MS UINT64_C(1000)
 #define SETTLE_MS_MAX UINT64_C(600000)
+#define RESIDUE_USEC (UINT64_C(10) * 60 * 1000000)
+#define LEASE_USEC (UINT64_C(10) * 60 * 1000000)
 
 #define GROUPS_LIMIT 16384 /* of --groups-max */
 
@@ -26,7 +31,7 @@
 #define SPILL_SHARE 32        /* of the objects; as the tracker's own sizes have it */
 
 struct arguments {
-        const char *bus, *state_dir;
+        const char *bus, *state_dir, *run_dir, *pins;
         uint64_t settle_ms, groups_max;
         uint64_t objects_max, sites_max, stacks_max; /* 0: as the tracker has it */
 };
@@ -39,6 +44,11 @@ static const char help_text[] = "memcgprofd [OPTIONS]\n"
                                 "  --bus=ADDRESS    Serve on this bus (default: the system bus)\n"
                                 "  --state-dir=DIR  Keep reports and the mode here\n"
                                 "                   (default: " STATE_DIR ")\n"
+                                "  --run-dir=DIR    Write down here what the next daemon has to know\n"
+                                "                   (default: " RUN_DIR ")\n"
+                                "  --pins=DIR       Count on from here when the daemon is killed; a\n"
+                                "                   directory of a BPF file system, or none\n"
+                                "                   (default: " PINS_DIR ")\n"
                                 "  --settle-ms=N    Wait so long between the end of a container and its\n"
                                 "                   final report (default: 1000)\n"
                                 "  --groups-max=N   Profile at most so many groups at once\n"
@@ -63,10 +73,12 @@ static bool parse_size(const char *text, uint64_t *ret) {
 
 /* -1: go on; else the exit status. */
 static int parse_arguments(int argc, char **argv, struct arguments *a) {
-        enum { BUS = 256, STATE, SETTLE, GROUPS, OBJECTS, SITES, STACKS, VERSION };
+        enum { BUS = 256, STATE, RUN, PINS, SETTLE, GROUPS, OBJECTS, SITES, STACKS, VERSION };
         static const struct option options[] = {
                 {"bus", required_argument, NULL, BUS},
                 {"state-dir", required_argument, NULL, STATE},
+                {"run-dir", required_argument, NULL, RUN},
+                {"pins", required_argument, NULL, PINS},
                 {"settle-ms", required_argument, NULL, SETTLE},
                 {"groups-max", required_argument, NULL, GROUPS},
                 {"objects-max", required_argument, NULL, OBJECTS},
@@ -85,6 +97,12 @@ static int parse_arguments(int argc, char **argv, struct arguments *a) {
                         break;
                 case STATE:
                         a->state_dir = optarg;
+                        break;
+                case RUN:
+                        a->run_dir = optarg;
+                        break;
+                case PINS:
+                        a->pins = streq(optarg, "none") ? NULL : optarg;
                         break;
                 case SETTLE:
                         if (text_to_u64(optarg, &a->settle_ms) < 0 || a->settle_ms > SETTLE_MS_MAX)
@@ -160,7 +178,10 @@ static int on_end(sd_event_source *s, void *userdata) {
         struct daemon *d = userdata;
 
         (void)sd_notify(false, "STOPPING=1");
-        manager_stop_all(d->manager);
+        if (restart_is_coming(d->bus))
+                manager_leave(d->manager);
+        else
+                manager_stop_all(d->manager);
         return 0;
 }
 
@@ -201,7 +222,7 @@ static int make_tracker(
         r = setup->tracker_new(options, ret, &sentence);
         if (r >= 0)
                 return 0;
-        if (may_pass(r))
+        if (may_pass(r) || r == -EBUSY)
                 return fail(reterr, r, "%s", sentence ? sentence : strerror(-r));
         log_error("Nothing can be measured on this machine: %s", sentence ? sentence : strerror(-r));
         return no_tracker_new(sentence ? sentence : strerror(-r), ret);
@@ -214,6 +235,14 @@ static int begin_engine(struct daemon *d, const struct arguments *a, const struc
                 .spill = a->objects_max ? (uint32_t)a->objects_max / SPILL_SHARE + 1 : 0,
                 .sites = (uint32_t)a->sites_max,
                 .stacks = (uint32_t)a->stacks_max,
+                .pins = a->pins,
+                .lease_us = LEASE_USEC,
+        };
+        const struct manager_settings settings = {
+                .settle_usec = a->settle_ms * 1000,
+                .residue_usec = RESIDUE_USEC,
+                .lease_usec = LEASE_USEC,
+                .run_dir = a->run_dir,
         };
         struct tracker *tracker;
         int r;
@@ -231,8 +260,10 @@ static int begin_engine(struct daemon *d, const struct arguments *a, const struc
         }
         engine_set_options(d->engine, &options);
         groups_set_max(engine_groups(d->engine), a->groups_max);
-        r = manager_new(d->event, d->engine, d->state, a->settle_ms * 1000, &d->manager, reterr);
-        return r < 0 ? r : manager_add_record(d->manager, setup->root, reterr);
+        r = manager_new(d->event, d->engine, d->state, &settings, &d->manager, reterr);
+        if (r >= 0)
+                r = manager_add_record(d->manager, setup->root, reterr);
+        return r < 0 ? r : manager_restore(d->manager, reterr);
 }
 
 static int begin_bus(struct daemon *d, const struct arguments *a, char **reterr) {
@@ -287,8 +318,12 @@ static void raise_descriptors(void) {
 }
 
 int daemon_run(int argc, char **argv, const struct daemon_setup *setup) {
-        struct arguments a = {
-                .bus = SYSTEM_BUS, .state_dir = STATE_DIR, .settle_ms = SETTLE_MS, .groups_max = GROUPS_MAX_DEFAULT};
+        struct arguments a = {.bus = SYSTEM_BUS,
+                .state_dir = STATE_DIR,
+                .run_dir = RUN_DIR,
+                .pins = PINS_DIR,
+                .settle_ms = SETTLE_MS,
+                .groups_max = GROUPS_MAX_DEFAULT};
         _cleanup_(daemon_done) struct daemon d = {0};
         _cleanup_free_ char *sentence = NULL;
         int r;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What manager.c (modes, ends, reports) and manager-start.c (requests, admission) share. Nobody else includes this. */
+/*
+ * What manager.c (modes, ends, reports), manager-start.c (requests, admission) and manager-keep.c (what outlives the daemon)
+ * share. Nobody else includes this.
+ */
 #pragma once
 
 #include "manager.h"
@@ -9,7 +12,8 @@ struct manager {
         sd_event *event;
         struct engine *engine;
         struct state_dir *state;
-        uint64_t settle_usec;
+        uint64_t settle_usec, residue_usec, lease_usec;
+        const char *run_dir;
         struct registry registry;
 
         const struct manager_listener *listener;
@@ -19,7 +23,21 @@ struct manager {
         struct report_writer *writer;
         struct registration *retired; /* out of the registry, still counting in the kernel */
         sd_event_source *clean_source;
+
+        sd_event_source *save_source, *lease_source;
+        bool restored;    /* what a former daemon left was taken up, or was nothing: there is something to write down */
+        bool unsaved;     /* and not all is */
+        bool save_failed; /* and that was said */
+        bool left;        /* it counts on for the next daemon */
 };
+
+#define LEASE_RENEWALS 4 /* in the time of a lease */
+
+/* Ready to write down what there is. */
+int manager_prepare_saving(struct manager *m, char **reterr);
+
+/* Writes down what there is, now or when the loop comes to it. A failure is told once. */
+void manager_save_soon(struct manager *m);
 
 extern const struct watch_handlers manager_watch_handlers; /* userdata: the registration */
 

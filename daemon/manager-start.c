@@ -239,12 +239,15 @@ static int start(struct manager *m, struct cgroup *cgroup, struct profile_label 
         for (const struct registration *old = m->retired; old; old = old->next)
                 if (old->cgroup_id == cgroup->id || cgroup_is_below(profile_cgroup(old->profile), cgroup)) {
                         (void)manager_flush(m);
+                        engine_clean(m->engine); /* else it would still know of objects whose frees are to be ours */
                         break;
                 }
-        do
+        for (;;) {
                 r = profile_start(m->engine, cgroup, label, ret, reterr);
-        while (r == -ENOSPC && make_room(m, leaving));
-        return r;
+                if (r != -ENOSPC || !make_room(m, leaving))
+                        return r;
+                manager_save(m); /* what was given up on the way is needed now */
+        }
 }
 
 static int begin(struct manager *m, struct cgroup **cgroup, const struct request *q, struct view **ret, char **reterr) {
@@ -360,6 +363,7 @@ int manager_register_container(
         /* Only a caller with a deadline holds the container back until it is answered. */
         if (r > 0)
                 profile_label(v->registration->profile)->from_start = c->deadline_us > 0 && in_time(c);
+        manager_save(m);
         *ret = v;
         return 0;
 }
@@ -426,6 +430,7 @@ int manager_start(struct manager *m, const char *text, const char *spec, const s
                 r = start_target(m, &target, &q, &v, reterr);
         if (r < 0)
                 return r;
+        manager_save(m);
         *ret = v;
         return 0;
 }

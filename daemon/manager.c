@@ -5,6 +5,7 @@
 #include "log.h"
 #include "manager-private.h"
 #include "oom.h"
+#include "saved-state.h"
 #include "summary.h"
 #include "watch.h"
 
@@ -13,9 +14,6 @@
  * should not wait for; and when it comes in time it finds the programs attached.
  */
 #define CLEAN_USEC (UINT64_C(300) * 1000)
-
-/* How long an ended profile stays readable when nobody wants its place. */
-#define ENDED_USEC (UINT64_C(10) * 60 * 1000000)
 
 /* Where counters are read as it comes round, groups take turns: so long lies between two of them. */
 #define LOOK_SPACING_USEC INT64_C(10000)
@@ -75,9 +73,12 @@ static void on_written(void *userdata, const struct final_report *f, const char 
                 log_error("No final report for %s: %s", f->id, sentence ? sentence : strerror(-error));
         else
                 log_info("Final report of %s (%s) is in %s.", f->id, f->end.source, path);
+        for (struct registration *old = m->retired; !r && old; old = old->next)
+                r = old->cgroup_id == f->cgroup_id ? old : NULL;
         if (r && r->reported && path) {
                 free(r->report);
                 r->report = strdup(path);
+                manager_save_soon(m);
         }
         if (m->listener)
                 m->listener->finished(m->listener_data, f->object, path ? path : "");
@@ -159,6 +160,7 @@ void manager_end(struct manager *m, struct registration *r, const char *source) 
                 return;
         }
         mark_ended(m, r, source);
+        manager_save_soon(m);
         log_info("Profile of %s %s has ended (%s).", r->views[0]->kind, r->views[0]->id, source);
         if (watch_set_timer(r->watch, m->settle_usec) < 0)
                 queue_report(m, r);
@@ -193,19 +195,27 @@ bool manager_drop_ended(struct manager *m) {
 }
 
 bool manager_flush(struct manager *m) {
-        bool any = m->retired;
+        struct registration *retired = TAKE(m->retired);
+        bool any = retired;
 
-        while (m->retired) {
-                struct registration *r = m->retired;
+        if (any)
+                manager_save(m); /* before they end: see manager-keep.c */
+        while (retired) {
+                struct registration *r = retired;
 
-                m->retired = r->next;
+                retired = r->next;
                 registration_free(r);
         }
+        if (any)
+                manager_save_soon(m); /* others may have been folded */
         return any;
 }
 
 static void on_refresh(void *userdata) {
-        manager_refresh(userdata);
+        struct registration *r = userdata;
+
+        manager_refresh(r);
+        manager_save_soon(r->owner);
 }
 
 static void on_look(void *userdata) {
@@ -221,6 +231,7 @@ static void on_exited(void *userdata) {
 
         log_debug("The first process of %s has exited.", r->views[0]->id);
         manager_refresh(r);
+        manager_save_soon(r->owner);
 }
 
 static void on_removed(void *userdata) {
@@ -231,14 +242,15 @@ static void on_removed(void *userdata) {
 
 static void on_timeout(void *userdata) {
         struct registration *r = userdata;
+        struct manager *m = r->owner;
 
         if (r->reported) {
-                manager_release(r->owner, r);
+                manager_release(m, r);
                 return;
         }
-        queue_report(r->owner, r);
-        if (watch_set_timer(r->watch, ENDED_USEC) < 0)
-                manager_release(r->owner, r);
+        queue_report(m, r);
+        if (watch_set_timer(r->watch, m->residue_usec) < 0)
+                manager_release(m, r);
 }
 
 const struct watch_handlers manager_watch_handlers = {
@@ -263,6 +275,7 @@ int manager_container_stopped(struct manager *m, const char *id, char **reterr) 
         registration_drop_requester(r, requester);
         if (r->n_requesters == 0 || r->ended || cgroup_gone(profile_cgroup(r->profile)))
                 manager_end(m, r, "poststop");
+        manager_save(m);
         return 0;
 }
 
@@ -276,6 +289,7 @@ int manager_stop(struct manager *m, const char *path, char **reterr) {
                         "The host's profile is the kernel's own record on this machine; it costs nothing here and does not "
                         "end.");
         manager_release(m, v->registration);
+        manager_save(m);
         return 0;
 }
 
@@ -314,6 +328,7 @@ int manager_set_mode(struct manager *m, const char *text, char **reterr) {
                 release_all(m, false);
         log_notice("Mode is %s.", text);
         manager_tell_mode(m);
+        manager_save(m);
         r = state_dir_write_mode(m->state, text, &sentence);
         if (r < 0) {
                 log_error("The mode is not saved: %s", sentence ? sentence : strerror(-r));
@@ -340,8 +355,8 @@ static void load_mode(struct manager *m) {
 
 /* Construction */
 
-int manager_new(sd_event *event, struct engine *engine, struct state_dir *state, uint64_t settle_usec, struct manager **ret,
-        char **reterr) {
+int manager_new(sd_event *event, struct engine *engine, struct state_dir *state, const struct manager_settings *settings,
+        struct manager **ret, char **reterr) {
         _cleanup_(manager_freep) struct manager *m = calloc(1, sizeof(*m));
         int r;
 
@@ -350,7 +365,10 @@ int manager_new(sd_event *event, struct engine *engine, struct state_dir *state,
         m->event = sd_event_ref(event);
         m->engine = engine;
         m->state = state;
-        m->settle_usec = settle_usec;
+        m->settle_usec = settings->settle_usec;
+        m->residue_usec = settings->residue_usec;
+        m->lease_usec = settings->lease_usec;
+        m->run_dir = settings->run_dir;
         r = report_writer_new(event, state, on_written, m, &m->writer, reterr);
         if (r < 0)
                 return r;
@@ -359,6 +377,9 @@ int manager_new(sd_event *event, struct engine *engine, struct state_dir *state,
                 return fail(reterr, r, "Cannot prepare the event loop: %s.", strerror(-r));
         (void)sd_event_source_set_priority(m->clean_source, SD_EVENT_PRIORITY_IDLE);
         (void)sd_event_source_set_enabled(m->clean_source, SD_EVENT_OFF);
+        r = manager_prepare_saving(m, reterr);
+        if (r < 0)
+                return r;
         load_mode(m);
         m->told_mode = manager_mode(m);
         m->told_effective_mode = manager_effective_mode(m);
@@ -369,16 +390,33 @@ int manager_new(sd_event *event, struct engine *engine, struct state_dir *state,
 void manager_stop_all(struct manager *m) {
         release_all(m, true);
         report_writer_finish(m->writer);
+        m->restored = false;
+        saved_state_remove(m->run_dir);
+}
+
+/* Their memory: what they count goes on. */
+static void forget_all(struct manager *m) {
+        while (m->registry.n > 0) {
+                struct registration *r = m->registry.items[m->registry.n - 1];
+
+                registry_remove(&m->registry, r);
+                registration_free(r);
+        }
 }
 
 struct manager *manager_free(struct manager *m) {
         if (!m)
                 return NULL;
         m->listener = NULL;
-        release_all(m, true);
+        if (m->left)
+                forget_all(m);
+        else
+                release_all(m, true);
         registry_done(&m->registry);
         report_writer_free(m->writer);
         sd_event_source_disable_unref(m->clean_source);
+        sd_event_source_disable_unref(m->save_source);
+        sd_event_source_disable_unref(m->lease_source);
         sd_event_unref(m->event);
         free(m);
         return NULL;

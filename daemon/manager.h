@@ -54,11 +54,33 @@ struct manager_listener {
         void (*mode_changed)(void *userdata, bool mode, bool effective_mode);
 };
 
-/* Takes none of its arguments over; all must outlive it. Mode and state are those of the state directory. */
-int manager_new(sd_event *event, struct engine *engine, struct state_dir *state, uint64_t settle_usec, struct manager **ret,
-        char **reterr);
+struct manager_settings {
+        uint64_t settle_usec;  /* between the end of a container and its final report */
+        uint64_t residue_usec; /* how long an ended profile stays when nobody wants its place */
+        uint64_t lease_usec;   /* how long it counts on without a daemon */
+        const char *run_dir;   /* where what the next daemon has to know is written down; kept, not copied */
+};
+
+/*
+ * Takes none of its arguments over; all must outlive it. Mode and state are those of the state directory. manager_restore() is
+ * called once before anything else.
+ */
+int manager_new(sd_event *event, struct engine *engine, struct state_dir *state, const struct manager_settings *settings,
+        struct manager **ret, char **reterr);
 struct manager *manager_free(struct manager *m); /* see manager_stop_all(): reports not written by then are lost */
 DEFINE_CLEANUP(struct manager, manager_free)
+
+/*
+ * Takes up the profiles of a former daemon where the tracker has counted on. Where it has not, or the daemon was of another
+ * version, those whose cgroups are still there begin anew, and the journal says so. -ENOMEM.
+ */
+int manager_restore(struct manager *m, char **reterr);
+
+/* Writes down what there is, before anybody is told of it. Nothing where the tracker keeps nothing. */
+void manager_save(struct manager *m);
+
+/* Leaves everything to the next daemon, counting: only manager_free() comes after it. */
+void manager_leave(struct manager *m);
 
 /*
  * Where the kernel counts its allocations itself, its record is the host's profile from now on: it costs nothing, so that no
@@ -104,5 +126,6 @@ struct engine *manager_engine(const struct manager *m);
 enum mode manager_mode(const struct manager *m);
 enum mode manager_effective_mode(const struct manager *m);
 
-/* Ends everything and writes every report that is owed before it returns: for the end of the daemon. */
+/* Ends everything, leaves nothing to a next daemon, and writes every report that is owed before it returns: for the end of the
+ * daemon. */
 void manager_stop_all(struct manager *m);

@@ -88,6 +88,27 @@ bool process_alive(const struct process *p) {
         return p->fd >= 0 && poll(&pollfd, 1, 0) == 0;
 }
 
+/* Field 22 of /proc/PID/stat; the second one is a name in parentheses, with anything in it. */
+int process_born(pid_t pid, uint64_t *ret) {
+        _cleanup_free_ char *path = format("/proc/%d/stat", (int)pid), *text = NULL;
+        const char *at;
+        size_t n;
+        int r;
+
+        if (!path)
+                return -ENOMEM;
+        r = text_read_file(AT_FDCWD, path, FDINFO_BYTES_MAX, &text, &n);
+        at = r < 0 ? NULL : strrchr(text, ')');
+        for (int field = 2; at && field < 22; field++) {
+                at = strchr(at, ' ');
+                at = at ? at + 1 : NULL;
+        }
+        if (!at)
+                return -ESRCH;
+        *ret = strtoull(at, NULL, 10);
+        return 0;
+}
+
 int process_exit_code(const struct process *p, const char **ret_reason) {
         struct pidfd_info_v0 info = {.mask = INFO_EXIT};
 

@@ -30,6 +30,9 @@ void process_done(struct process *p);
 /* False once it has exited, reaped or not. */
 bool process_alive(const struct process *p);
 
+/* When a process began, in ticks since the boot: with its number the same only for the same process. -ESRCH. */
+int process_born(pid_t pid, uint64_t *ret);
+
 /*
  * How it ended, as a shell says it (128 + signal). -1 with *ret_reason (static) set to a sentence when that is not known: the
  * kernel keeps it for pidfds since 6.15, once the parent has collected it.

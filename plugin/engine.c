@@ -86,6 +86,15 @@ void engine_leave(struct engine *e) {
         segments_leave(e->segments);
 }
 
+uint64_t engine_mark(struct engine *e) {
+        return e->tracker->ops->mark ? e->tracker->ops->mark(e->tracker) : 0;
+}
+
+void engine_renew_lease(struct engine *e) {
+        if (e->tracker->ops->renew_lease)
+                e->tracker->ops->renew_lease(e->tracker);
+}
+
 const struct cgroup_root *engine_cgroups(const struct engine *e) {
         return e->cgroups;
 }

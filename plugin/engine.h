@@ -20,6 +20,10 @@ DEFINE_CLEANUP(struct engine, engine_free)
 /* Profiles that are freed from now on, and the engine itself, leave what they count to the next process, if the tracker can. */
 void engine_leave(struct engine *e);
 
+/* As tracker_ops.mark; 0: nothing that counts would outlive this process, and nothing need be written down. */
+uint64_t engine_mark(struct engine *e);
+void engine_renew_lease(struct engine *e);
+
 const struct cgroup_root *engine_cgroups(const struct engine *e);
 struct groups *engine_groups(const struct engine *e);
 struct segments *engine_segments(const struct engine *e);

@@ -203,6 +203,17 @@ int groups_admit(struct groups *g, const struct group_request *q, struct groups_
         return 0;
 }
 
+int groups_restore(struct groups *g, const struct group_request *q, bool ended) {
+        int r;
+
+        if (find(g, q->id))
+                return -EEXIST;
+        r = add(g, q);
+        if (r >= 0 && ended)
+                groups_mark_ended(g, q->id);
+        return r;
+}
+
 int groups_change(struct groups *g, uint64_t id, enum mode wanted, struct groups_leaving *ret_leaving, char **reterr) {
         struct groups_leaving leaving = {};
         struct group *x = find(g, id);

@@ -47,6 +47,9 @@ struct groups_leaving {
  */
 int groups_admit(struct groups *g, const struct group_request *q, struct groups_leaving *ret_leaving, char **reterr);
 
+/* One that had a place before this process began: it was admitted beside all others that are restored. -EEXIST, -ENOMEM. */
+int groups_restore(struct groups *g, const struct group_request *q, bool ended);
+
 /* Another word for a group that is active. As groups_admit(); -ENXIO when there is no such group. */
 int groups_change(struct groups *g, uint64_t id, enum mode wanted, struct groups_leaving *ret_leaving, char **reterr);
 

@@ -366,3 +366,19 @@ int profiles_restore(struct engine *e, cgroup_reopen_t reopen, const json_t *seg
         *ret_first_bad = TAKE(first_bad);
         return 0;
 }
+
+int profile_begin_anew(struct engine *e, cgroup_reopen_t reopen, const json_t *state, struct profile **ret, char **reterr) {
+        _cleanup_(profile_freep) struct profile *old = NULL;
+        int r;
+
+        r = take_profile(e, reopen, state, &old);
+        if (r < 0)
+                return r;
+        if (old->state == PROFILE_ENDED || cgroup_gone(old->cgroup))
+                return -ENODEV;
+        old->label.from_start = false;
+        r = profile_start(e, old->cgroup, &old->label, ret, reterr);
+        if (r >= 0)
+                old->cgroup = NULL;
+        return r;
+}

@@ -26,3 +26,9 @@ typedef int (*cgroup_reopen_t)(const struct cgroup_root *root, const char *path,
  */
 int profiles_restore(struct engine *e, cgroup_reopen_t reopen, const json_t *segments, uint64_t generation,
         const json_t *const *states, size_t n, struct profile **ret, char **ret_first_bad, char **reterr);
+
+/*
+ * Where that fails: begins the profile anew, with its label and a new baseline. -ENODEV when its cgroup is gone or it had
+ * ended, -EBADMSG when the state makes no sense; what profile_start says.
+ */
+int profile_begin_anew(struct engine *e, cgroup_reopen_t reopen, const json_t *state, struct profile **ret, char **reterr);

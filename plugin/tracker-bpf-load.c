@@ -501,6 +501,7 @@ static int load_anew(struct tracker_bpf *t, const struct btf *btf, char **reterr
         if (r < 0)
                 return libbpf_fail(reterr, r, "The kernel does not take the BPF programs");
         note_loaded(t);
+        t->bss->generation = 1;
         tracker_bpf_pin(t);
         return 0;
 }

@@ -375,7 +375,9 @@ static void tracker_bpf_set_wrappers(struct tracker *base, const struct tracker_
 }
 
 static uint64_t tracker_bpf_mark(struct tracker *base) {
-        return tracker_bpf_of(base)->bss->generation++;
+        const struct tracker_bpf *t = tracker_bpf_of(base);
+
+        return t->pins ? t->bss->generation++ : 0;
 }
 
 static void tracker_bpf_leave(struct tracker *base) {

@@ -214,7 +214,8 @@ struct tracker_ops {
          * These four are for processes that may be killed and whose groups live on (options.pins); NULL: this tracker keeps
          * nothing. Whoever writes down which groups there are
          * asks for a number first and writes it beside them: all groups until now are those of that number or of a smaller one.
-         * A group's number is not given out again before clean(), so that what was written down last must be on disk before.
+         * A group's number is not given out again before clean(), so that what was written down last must be on disk before. 0:
+         * nothing would outlive this process.
          */
         uint64_t (*mark)(struct tracker *t);
 

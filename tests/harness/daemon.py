@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""memcgprofd of the build tree on a private bus, with a state directory of its own."""
+"""memcgprofd of the build tree on a private bus, with directories of its own: state, run, and as root a BPF file system."""
 
 import os
 import select
@@ -23,6 +23,8 @@ class Daemon:
         self.state = os.path.join(self.directory, "state")
         os.mkdir(self.state, 0o700)
         self.log = os.path.join(self.directory, "log")
+        self.run_dir = os.path.join(self.directory, "run")
+        self.pins = self._mount()
         try:
             self.start()
         except BaseException:
@@ -33,8 +35,24 @@ class Daemon:
     def __exit__(self, *_):
         try:
             self.stop()
+            if self.pins and os.path.exists(self.pins):
+                raise Failure(f"memcgprofd left something in its BPF file system: {self.pinned()}")
         finally:
+            if self.pins:
+                subprocess.run(["umount", "-l", os.path.dirname(self.pins)], check=True)
             self.scratch.__exit__()
+
+    def _mount(self):
+        """A BPF file system of its own, so that no other daemon is met; None where none can be had."""
+        where = os.path.join(self.directory, "bpf")
+        os.mkdir(where, 0o700)
+        if os.geteuid() != 0 or subprocess.run(["mount", "-t", "bpf", "bpf", where], stderr=subprocess.DEVNULL, check=False).returncode != 0:
+            return None
+        return os.path.join(where, "memcgprof")
+
+    def pinned(self):
+        """What is pinned, as paths below the daemon's directory."""
+        return sorted(os.path.relpath(os.path.join(d, f), self.pins) for d, _, files in os.walk(self.pins) for f in files)
 
     def start(self, seconds=60):
         """Starts it and waits for READY=1, which it says when its name is on the bus."""
@@ -45,7 +63,8 @@ class Daemon:
             ready.bind(path)
             with open(self.log, "ab") as log:
                 self.process = subprocess.Popen(
-                    [*self.wrapper, built("daemon/memcgprofd"), f"--bus={self.bus.address}", f"--state-dir={self.state}", *self.options],
+                    [*self.wrapper, built("daemon/memcgprofd"), f"--bus={self.bus.address}", f"--state-dir={self.state}",
+                     f"--run-dir={self.run_dir}", f"--pins={self.pins or 'none'}", *self.options],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "NOTIFY_SOCKET": path},
                     start_new_session=True)
             self._wait_ready(ready, seconds)
@@ -79,6 +98,11 @@ class Daemon:
     def kill(self):
         process, self.process = self.process, None
         process.kill()
+        process.wait()
+
+    def reap(self):
+        """After somebody else has killed it."""
+        process, self.process = self.process, None
         process.wait()
 
     def freeze(self):

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What a daemon writes down for the next one, in a file that is there as a whole or not at all. What is read is text from
+ * outside: it is parsed here, and understood by whoever reads it.
+ *
+ * Form (memcgprof.saved, version 1): {"format", "version", "tool", "generation", "segments", "profiles": [...]}; segments as
+ * segment-state.h has it, each profile {"profile": as profile-state.h, "views", "requesters", "mode", "init", "end", "report"}.
+ */
+#pragma once
+
+#include <jansson.h>
+
+#include "util.h"
+
+#define SAVED_FORMAT "memcgprof.saved"
+#define SAVED_VERSION 1
+
+/* Writes `state` (stolen) into DIRECTORY/state. -ENOMEM, or what the file system says; the former file stays then. */
+int saved_state_write(const char *directory, json_t *state);
+
+/* -ENOENT when there is none; -EBADMSG when it is no such document or of another version, with a sentence. */
+int saved_state_read(const char *directory, json_t **ret, char **reterr);
+
+/* The text alone, for saved_state_read() and its tests. */
+int saved_state_parse(const char *text, size_t n, json_t **ret, char **reterr);
+
+void saved_state_remove(const char *directory);
