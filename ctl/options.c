@@ -12,6 +12,7 @@
 
 #define BUS_DEFAULT "unix:path=/run/dbus/system_bus_socket"
 #define STATE_DIR_DEFAULT "/var/lib/memcgprof"
+#define PINS_DIR_DEFAULT "/sys/fs/bpf/memcgprof"
 
 enum {
         OPTION_BUS,
@@ -21,6 +22,7 @@ enum {
         OPTION_SPEC,
         OPTION_OUTPUT,
         OPTION_STATE_DIR,
+        OPTION_PINS,
         OPTION_ROOT,
         OPTION_HELP,
         OPTION_VERSION
@@ -34,6 +36,7 @@ const struct option options_table[] = {
         [OPTION_SPEC] = {0, "spec", "SPEC", TAKES_RUN, "how to profile the command (default: auto)"},
         [OPTION_OUTPUT] = {0, "output", "FILE", TAKES_RUN, "also write the JSON document to FILE"},
         [OPTION_STATE_DIR] = {0, "state-dir", "DIR", TAKES_STATE, "the daemon's state (default: " STATE_DIR_DEFAULT ")"},
+        [OPTION_PINS] = {0, "pins", "DIR", TAKES_PINS, "what the daemon counts by (default: " PINS_DIR_DEFAULT ")"},
         [OPTION_ROOT] = {0, "root", "DIR", TAKES_ROOT, "read DIR/proc instead of /proc"},
         [OPTION_HELP] = {'h', "help", NULL, 0, "print this text, or the one of the verb"},
         [OPTION_VERSION] = {0, "version", NULL, 0, "print the version"},
@@ -129,6 +132,9 @@ static int store_option(struct options *o, int option, const char *value) {
                 break;
         case OPTION_OUTPUT:
                 o->output = value;
+                break;
+        case OPTION_PINS:
+                o->pins = value;
                 break;
         case OPTION_STATE_DIR:
                 o->state_dir = value;
@@ -303,7 +309,8 @@ int options_parse(int argc, char **argv, struct options *ret, char **reterr) {
         int r;
 
         /* Arguments move to the front as they are found; they never overtake the word that is read next. */
-        *ret = (struct options){.bus = BUS_DEFAULT, .state_dir = STATE_DIR_DEFAULT, .root = "", .args = argv};
+        *ret = (struct options){
+                .bus = BUS_DEFAULT, .state_dir = STATE_DIR_DEFAULT, .pins = PINS_DIR_DEFAULT, .root = "", .args = argv};
         r = parse_words(&c, ret, reterr);
         if (r < 0 || ret->help || ret->version)
                 return r;

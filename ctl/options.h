@@ -16,6 +16,7 @@ struct verb;
 enum {
         TAKES_JSON = 1 << 0,   /* it has a document */
         TAKES_FILTER = 1 << 1, /* it shows rows */
+        TAKES_PINS = 1 << 5,   /* what the daemon counts by, when there is no daemon */
         TAKES_STATE = 1 << 2,  /* it looks into the daemon's state directory */
         TAKES_RUN = 1 << 3,    /* it runs a command */
         TAKES_ROOT = 1 << 4,   /* it reads the kernel's files */
@@ -24,6 +25,7 @@ enum {
 struct options {
         const char *bus;       /* address, never NULL */
         const char *state_dir; /* never NULL */
+        const char *pins;      /* never NULL */
         const char *root;      /* never NULL, "" for the machine's own */
         const char *spec;      /* NULL: not given */
         const char *output;    /* file for the document, NULL: not given */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The kill switch. It must work when the daemon does not: in this version BPF programs live by the daemon's descriptors, so
- * without a daemon nothing is attached, and what is left to do is to note the mode where its next start reads it.
+ * The kill switch. It must work when the daemon does not: what counts is held by pins in a BPF file system then, which are
+ * taken away, and the mode is noted where the daemon's next start reads it.
  */
 #include <fcntl.h>
 #include <sys/stat.h>
 
 #include "client.h"
+#include "pins.h"
 #include "verb.h"
 
 #define TEMPORARY ".tmp-mode" /* the daemon removes what an interrupted writer left under this name */
@@ -55,6 +56,23 @@ static int note_mode(const struct options *o, char **reterr) {
         return r < 0 ? fail(reterr, r, "The mode off cannot be noted in %s: %s.", o->state_dir, strerror(-r)) : 0;
 }
 
+/* Without a daemon. */
+static int switch_off(const struct options *o, int error, const char *no_daemon) {
+        _cleanup_free_ char *why = NULL;
+        int r = error == -ENXIO ? pins_drop(o->pins, &why) : -EBUSY; /* one that does not answer holds them by itself */
+
+        if (r == -EBUSY) {
+                verb_note("%s Its next start finds the mode off in %s, but what it has attached stays until it ends: kill it.",
+                        no_daemon, o->state_dir);
+                return EXIT_FAILURE;
+        }
+        if (r < 0)
+                return verb_complain(r, why);
+        verb_note("%s %s; its next start finds the mode off in %s.", no_daemon,
+                r > 0 ? "What it had left attached is detached" : "Nothing is attached", o->state_dir);
+        return EXIT_SUCCESS;
+}
+
 int verb_off(const struct options *o) {
         _cleanup_free_ char *no_daemon = NULL, *why = NULL;
         int r = tell_daemon(o, &no_daemon), noted;
@@ -66,11 +84,5 @@ int verb_off(const struct options *o) {
         noted = note_mode(o, &why);
         if (noted < 0)
                 return verb_complain(noted, why);
-        if (r == -ENXIO) {
-                verb_note("%s Nothing is attached; its next start finds the mode off in %s.", no_daemon, o->state_dir);
-                return EXIT_SUCCESS;
-        }
-        verb_note("%s Its next start finds the mode off in %s, but what it has attached stays until it ends: kill it.",
-                no_daemon, o->state_dir);
-        return EXIT_FAILURE;
+        return switch_off(o, r, no_daemon);
 }

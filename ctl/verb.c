@@ -15,7 +15,7 @@ const struct verb verbs[] = {
         {"list", "", 0, 0, TAKES_JSON, true, "the profiles that the daemon has", verb_list},
         {"start", "TARGET [SPEC]", 1, 2, 0, true, "begin to profile a target", verb_start},
         {"stop", "TARGET", 1, 1, 0, true, "end the profile of a target", verb_stop},
-        {"off", "", 0, 0, TAKES_STATE, false, "kill switch: end all profiles and start none", verb_off},
+        {"off", "", 0, 0, TAKES_STATE | TAKES_PINS, false, "kill switch: end all profiles and start none", verb_off},
         {"show", "TARGET", 1, 1, TAKES_JSON | TAKES_FILTER, true, "which kernel sites hold the target's memory", verb_show},
         {"report", "[ID]", 0, 1, TAKES_JSON | TAKES_FILTER | TAKES_STATE, false, "final reports: all, or the newest one of ID",
                 verb_report},

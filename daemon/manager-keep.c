@@ -362,9 +362,12 @@ static int restore(struct manager *m, const json_t *saved, char **reterr) {
                 log_error("%s", first_bad);
         if (r < 0) {
                 log_warning("Counting starts anew, with new baselines: %s", sentence ?: strerror(-r));
-                begin_anew(m, states, profiles, n);
+                if (manager_mode(m) != MODE_OFF)
+                        begin_anew(m, states, profiles, n);
         }
         restore_registrations(m, states, profiles, n);
+        if (manager_mode(m) == MODE_OFF) /* it was noted while there was no daemon */
+                manager_release_all(m, false);
         return 0;
 }
 

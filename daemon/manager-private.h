@@ -51,6 +51,9 @@ void manager_end(struct manager *m, struct registration *r, const char *source);
  */
 void manager_release(struct manager *m, struct registration *r);
 
+/* All that we count; the kernel's own record as well when the daemon itself is over. */
+void manager_release_all(struct manager *m, bool record);
+
 /* Frees what was retired, now. Returns false when there was nothing. */
 bool manager_flush(struct manager *m);
 

@@ -303,8 +303,7 @@ enum mode manager_effective_mode(const struct manager *m) {
         return groups_effective_mode(engine_groups(m->engine));
 }
 
-/* All that we count; the kernel's own record as well when the daemon itself is over. */
-static void release_all(struct manager *m, bool record) {
+void manager_release_all(struct manager *m, bool record) {
         size_t kept = 0;
 
         while (m->registry.n > kept)
@@ -325,7 +324,7 @@ int manager_set_mode(struct manager *m, const char *text, char **reterr) {
         if (r < 0)
                 return r;
         if (mode == MODE_OFF)
-                release_all(m, false);
+                manager_release_all(m, false);
         log_notice("Mode is %s.", text);
         manager_tell_mode(m);
         manager_save(m);
@@ -388,7 +387,7 @@ int manager_new(sd_event *event, struct engine *engine, struct state_dir *state,
 }
 
 void manager_stop_all(struct manager *m) {
-        release_all(m, true);
+        manager_release_all(m, true);
         report_writer_finish(m->writer);
         m->restored = false;
         saved_state_remove(m->run_dir);
@@ -411,7 +410,7 @@ struct manager *manager_free(struct manager *m) {
         if (m->left)
                 forget_all(m);
         else
-                release_all(m, true);
+                manager_release_all(m, true);
         registry_done(&m->registry);
         report_writer_free(m->writer);
         sd_event_source_disable_unref(m->clean_source);

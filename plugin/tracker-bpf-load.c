@@ -3,10 +3,8 @@
  * Loading the BPF programs: what this kernel's BTF says goes into their constants, what it lacks is left out, and they are
  * attached and detached as one. With tracker-bpf.c the only user of libbpf.
  */
-#include <fcntl.h>
 #include <math.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 
 #include "tracker-bpf.h"
 
@@ -767,57 +765,4 @@ u64 tracker_bpf_misses(const struct tracker_bpf *t, enum hook_kind kind) {
         for (size_t i = 0; kind == ON_HOLE && i < ELEMENTS(holes); i++)
                 misses += misses_of(t->holes[i]);
         return misses;
-}
-
-/* A ring for 256 pipe buffers is a kmalloc of 10 KiB or more: straight from the page allocator, with one page event before. */
-static int allocate_a_large_one(void) {
-        int fds[2], r = 0;
-
-        if (pipe2(fds, O_CLOEXEC) < 0)
-                return -errno;
-        if (fcntl(fds[0], F_SETPIPE_SZ, 1 << 20) < 0)
-                r = -errno;
-        close(fds[0]);
-        close(fds[1]);
-        return r;
-}
-
-/* Objects of several caches and orders, charged and not, for the owners to be read off: whatever is left is freed at once. */
-static void allocate_small_ones(void) {
-        for (size_t i = 0; i < 4; i++) {
-                int fds[2];
-
-                if (pipe2(fds, O_CLOEXEC) >= 0) {
-                        close(fds[0]);
-                        close(fds[1]);
-                }
-                if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) >= 0) {
-                        close(fds[0]);
-                        close(fds[1]);
-                }
-        }
-}
-
-int tracker_bpf_learn(struct tracker_bpf *t, char **reterr) {
-        struct bpf_program *programs[] = {t->skel->progs.learn_page, t->skel->progs.learn_kmalloc, t->skel->progs.learn_cache};
-        struct bpf_link *links[ELEMENTS(programs)] = {};
-        int r = 0;
-
-        t->bss->learn_tid = (u32)gettid();
-        for (size_t i = 0; i < ELEMENTS(programs) && r >= 0; i++) {
-                links[i] = bpf_program__attach(programs[i]);
-                r = links[i] ? 0 : -errno;
-        }
-        if (r >= 0)
-                r = allocate_a_large_one();
-        if (r >= 0)
-                allocate_small_ones();
-        for (size_t i = 0; i < ELEMENTS(links); i++)
-                bpf_link__destroy(links[i]);
-        t->bss->learn_tid = 0;
-        if (r < 0)
-                return fail(reterr, r, "no allocations of our own could be watched: %s", strerror(-r));
-        if (!t->bss->page_delta)
-                return fail(reterr, -ENODATA, "a large allocation of our own was not seen");
-        return 0;
 }

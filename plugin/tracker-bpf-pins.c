@@ -9,17 +9,13 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <linux/magic.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 
+#include "pins.h"
 #include "text.h"
 #include "tracker-bpf.h"
 
-#define MAKING "making"
 #define BOOT_ID "/proc/sys/kernel/random/boot_id"
 #define BOOT_ID_SHOWN 8
 
@@ -81,50 +77,6 @@ static char *key_of(const struct tracker_bpf *t) {
         return format("%u-%016llx-%.*s", MP_LAYOUT, (unsigned long long)digest_of(t), BOOT_ID_SHOWN, boot);
 }
 
-/* ---- directories ----------------------------------------------------------------------------------------------------------
- */
-
-static DIR *list(int fd) {
-        int again = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        DIR *d = again < 0 ? NULL : fdopendir(again);
-
-        if (!d && again >= 0)
-                close(again);
-        return d;
-}
-
-/* Removes what is in a directory of links, programs and tables, and the directory. Errors are the next user's. */
-static void remove_tree(int at, const char *name) {
-        _cleanup_close_ int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        _cleanup_(closedirp) DIR *d = fd < 0 ? NULL : list(fd);
-        struct dirent *entry;
-
-        while (d && (entry = readdir(d))) {
-                if (streq(entry->d_name, ".") || streq(entry->d_name, ".."))
-                        continue;
-                if (entry->d_type == DT_DIR)
-                        remove_tree(fd, entry->d_name);
-                else
-                        (void)unlinkat(fd, entry->d_name, 0);
-        }
-        (void)unlinkat(at, name, AT_REMOVEDIR);
-}
-
-/* Everything in the directory but `keep`. Returns how many entries there were. */
-static size_t remove_others(int dir, const char *keep) {
-        _cleanup_(closedirp) DIR *d = list(dir);
-        struct dirent *entry;
-        size_t n = 0;
-
-        while (d && (entry = readdir(d))) {
-                if (entry->d_name[0] == '.' || streq(entry->d_name, keep))
-                        continue;
-                n += !streq(entry->d_name, MAKING);
-                remove_tree(dir, entry->d_name);
-        }
-        return n;
-}
-
 /* All ends with the process, then. */
 static int no_pins(struct tracker_bpf *t, int error) {
         tracker_bpf_set_ability(t, ABILITY_PINS, false, "nothing can be pinned in %s: %s", t->options.pins,
@@ -134,39 +86,6 @@ static int no_pins(struct tracker_bpf *t, int error) {
         closep(&t->pins_lock);
         t->pins_lock = -1;
         return 0;
-}
-
-static bool is_bpf_fs(int fd) {
-        struct statfs s;
-
-        return fstatfs(fd, &s) >= 0 && s.f_type == BPF_FS_MAGIC;
-}
-
-/* The directory that it is in; a descriptor. */
-static int open_parent(const char *path) {
-        const char *slash = strrchr(path, '/');
-        _cleanup_free_ char *parent = slash ? format("%.*s/", (int)(slash - path), path) : NULL;
-        int fd = parent ? open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-
-        return fd < 0 ? -errno : fd;
-}
-
-/* The lock, or why there can be none; -EBUSY when somebody has it. */
-static int lock_directory(const char *path, char **reterr) {
-        _cleanup_close_ int parent = open_parent(path), fd = -1;
-
-        if (parent < 0)
-                return parent;
-        if (!is_bpf_fs(parent))
-                return -EMEDIUMTYPE;
-        if (mkdir(path, 0700) < 0 && errno != EEXIST)
-                return -errno;
-        fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0 || fchmod(fd, 0700) < 0)
-                return -errno;
-        if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-                return errno == EWOULDBLOCK ? fail(reterr, -EBUSY, "Another process counts in %s.", path) : -errno;
-        return TAKE_FD(fd);
 }
 
 /* ---- pinning --------------------------------------------------------------------------------------------------------------
@@ -216,7 +135,7 @@ static int pin_all(const struct tracker_bpf *t, const char *dir) {
 }
 
 void tracker_bpf_pin(struct tracker_bpf *t) {
-        _cleanup_free_ char *making = t->pins ? format("%s/" MAKING, t->options.pins) : NULL;
+        _cleanup_free_ char *making = t->pins ? format("%s/" PINS_MAKING, t->options.pins) : NULL;
         int r;
 
         if (!t->pins)
@@ -225,7 +144,7 @@ void tracker_bpf_pin(struct tracker_bpf *t) {
         if (r >= 0 && rename(making, t->pins) < 0)
                 r = -errno;
         if (r < 0) {
-                remove_tree(t->pins_lock, MAKING);
+                pins_remove_tree(t->pins_lock, PINS_MAKING);
                 (void)no_pins(t, r);
                 return;
         }
@@ -272,7 +191,7 @@ static void let_go_of_found(struct tracker_bpf *t) {
 
 void tracker_bpf_unpin(struct tracker_bpf *t) {
         if (t->pins && !t->leaves) {
-                (void)remove_others(t->pins_lock, "");
+                (void)pins_remove_others(t->pins_lock, "");
                 (void)rmdir(t->options.pins);
         }
         if (t->adopted)
@@ -340,7 +259,7 @@ static int find_links(struct tracker_bpf *t) {
 /* Back to where nothing was found. */
 static int forget(struct tracker_bpf *t, int error) {
         unmap_variables(t);
-        (void)remove_others(t->pins_lock, "");
+        (void)pins_remove_others(t->pins_lock, "");
         free(t->left);
         t->left = error == -ENODATA ? strdup("A former process had nothing attached, or not everything.")
                                     : format("What a former process left cannot be opened: %s.", strerror(-error));
@@ -354,7 +273,7 @@ int tracker_bpf_adopt(struct tracker_bpf *t, char **reterr) {
 
         if (!key)
                 return -ENOMEM;
-        r = lock_directory(t->options.pins, reterr);
+        r = pins_lock(t->options.pins, reterr);
         if (r == -EBUSY)
                 return r;
         if (r < 0)
@@ -363,7 +282,7 @@ int tracker_bpf_adopt(struct tracker_bpf *t, char **reterr) {
         t->pins = format("%s/%s", t->options.pins, key);
         if (!t->pins)
                 return -ENOMEM;
-        others = remove_others(t->pins_lock, key);
+        others = pins_remove_others(t->pins_lock, key);
         if (access(t->pins, F_OK) < 0) {
                 if (others > 0)
                         t->left = strdup("What a former process left was of another version, and was taken away.");

@@ -5,6 +5,8 @@
  *
  * Invariants: programs are attached exactly while n_active > 0.
  */
+#include <fcntl.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include "tracker-bpf.h"
@@ -358,6 +360,63 @@ static int tracker_bpf_sweep(struct tracker *base, struct tracker_sweep *ret) {
         return 0;
 }
 
+/* ---- learning --------------------------------------------------------------------------------------------------------------
+ */
+
+/* A ring for 256 pipe buffers is a kmalloc of 10 KiB or more: straight from the page allocator, with one page event before. */
+static int allocate_a_large_one(void) {
+        int fds[2], r = 0;
+
+        if (pipe2(fds, O_CLOEXEC) < 0)
+                return -errno;
+        if (fcntl(fds[0], F_SETPIPE_SZ, 1 << 20) < 0)
+                r = -errno;
+        close(fds[0]);
+        close(fds[1]);
+        return r;
+}
+
+/* Objects of several caches and orders, charged and not, for the owners to be read off: whatever is left is freed at once. */
+static void allocate_small_ones(void) {
+        for (size_t i = 0; i < 4; i++) {
+                int fds[2];
+
+                if (pipe2(fds, O_CLOEXEC) >= 0) {
+                        close(fds[0]);
+                        close(fds[1]);
+                }
+                if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) >= 0) {
+                        close(fds[0]);
+                        close(fds[1]);
+                }
+        }
+}
+
+/* Where the kernel keeps its page structures, from an allocation of this thread; without it owners cannot be read. */
+static int learn(struct tracker_bpf *t, char **reterr) {
+        struct bpf_program *programs[] = {t->skel->progs.learn_page, t->skel->progs.learn_kmalloc, t->skel->progs.learn_cache};
+        struct bpf_link *links[ELEMENTS(programs)] = {};
+        int r = 0;
+
+        t->bss->learn_tid = (u32)gettid();
+        for (size_t i = 0; i < ELEMENTS(programs) && r >= 0; i++) {
+                links[i] = bpf_program__attach(programs[i]);
+                r = links[i] ? 0 : -errno;
+        }
+        if (r >= 0)
+                r = allocate_a_large_one();
+        if (r >= 0)
+                allocate_small_ones();
+        for (size_t i = 0; i < ELEMENTS(links); i++)
+                bpf_link__destroy(links[i]);
+        t->bss->learn_tid = 0;
+        if (r < 0)
+                return fail(reterr, r, "no allocations of our own could be watched: %s", strerror(-r));
+        if (!t->bss->page_delta)
+                return fail(reterr, -ENODATA, "a large allocation of our own was not seen");
+        return 0;
+}
+
 /* ---- the tracker ----------------------------------------------------------------------------------------------------------
  */
 
@@ -468,7 +527,7 @@ int tracker_bpf_new(const struct tracker_options *options, struct tracker **ret,
                 return r;
         }
         init_abilities(t);
-        if (!t->options.count_only && !t->adopted && tracker_bpf_learn(t, &why) < 0)
+        if (!t->options.count_only && !t->adopted && learn(t, &why) < 0)
                 tracker_bpf_set_ability(t, ABILITY_OBJECT_CHECK, false, "%s", why ?: "out of memory");
         *ret = &t->base;
         return 0;

@@ -110,9 +110,6 @@ void libbpf_forget_complaint(void);
 int tracker_bpf_load(struct tracker_bpf *t, char **reterr);
 void tracker_bpf_unload(struct tracker_bpf *t);
 
-/* Learns from an allocation of this thread where the kernel keeps its page structures; without it owners cannot be read. */
-int tracker_bpf_learn(struct tracker_bpf *t, char **reterr);
-
 int tracker_bpf_attach(struct tracker_bpf *t, char **reterr);
 const char *const *tracker_bpf_hooks(struct tracker *base, size_t *ret_n);
 void tracker_bpf_detach(struct tracker_bpf *t);

@@ -19,10 +19,10 @@ struct fold {
         s64 state[_MP_STATES];
 };
 
-#define ADD_AND_CLEAR(to, from)                       \
-        do {                                          \
+#define ADD_AND_CLEAR(to, from)                      \
+        do {                                         \
                 __sync_fetch_and_add(&(to), (from)); \
-                (from) = 0;                           \
+                (from) = 0;                          \
         } while (0)
 
 INLINE void fold_rare(struct mp_rare *to, struct mp_rare *from) {

@@ -19,7 +19,7 @@ from client import Client
 from daemon import Daemon
 from figures import SLACK, settle
 from group import Group
-from proc import eventually
+from proc import built, eventually, run
 from summary import Summary
 from tap import Failure, Skip, check, equal, main
 from worker import Busy, Worker
@@ -81,7 +81,7 @@ def nothing_is_lost(machine):
         worker.release()
         eventually(lambda: pipes(machine.document(path), "calls") == 0, 10, "pipes that were dropped still live", step=0.5)
         explains(machine, path, group)
-        lost = {cause for cause, n in machine.document(path).lost().items() if n}
+        lost = set(machine.document(path).lost())
         check(machine.document(path).document["accurate"] or "recursion_misses" in lost, f"not accurate, and lost {lost}")
         check("lease_expired" not in lost, "the lease ran out")
         machine.client.stop(path)
@@ -186,6 +186,34 @@ def another_version(machine):
         equal([p for p in machine.daemon.pinned() if "/links/" in p], [], "links that are left")
 
 
+def off_without_a_daemon(machine):
+    """The kill switch: nothing is attached any more, and the next daemon begins nothing."""
+    with Group(processes=1) as group:
+        machine.client.start(group)
+        off = [built("ctl/memcgprof"), f"--bus={machine.bus.address}", "off", f"--state-dir={machine.daemon.state}", f"--pins={machine.daemon.pins}"]
+        machine.daemon.kill()
+        check(any("/links/" in p for p in machine.daemon.pinned()), "nothing counts without the daemon")
+        done = run(off)
+        equal(done.returncode, 0, done.stderr)
+        check("is detached" in done.stderr, f"it does not say so: {done.stderr!r}")
+        check(not os.path.exists(machine.daemon.pins), f"left in the BPF file system: {machine.daemon.pinned()}")
+        machine.daemon.start()
+        equal((machine.client.paths(), machine.client.effective()), ([], "off"), "profiles and mode")
+        machine.client.manager("SetMode", "auto")
+        done = run([*off[:2], "off", f"--state-dir={machine.daemon.directory}/else", f"--pins={machine.daemon.pins}"])
+        equal(done.returncode, 0, done.stderr)  # the daemon itself did it
+        machine.client.manager("SetMode", "auto")
+
+
+def one_daemon(machine):
+    """Another one on the same pins goes away again, and takes nothing with it."""
+    with Bus() as other:
+        done = run([built("daemon/memcgprofd"), f"--bus={other.address}", f"--state-dir={machine.daemon.directory}/second",
+                    f"--run-dir={machine.daemon.run_dir}", f"--pins={machine.daemon.pins}"])
+        equal(done.returncode, 1, done.stderr)
+        check("Another process" in done.stderr, f"it does not say why: {done.stderr!r}")
+
+
 def killed_at_any_moment(machine):
     """Under load, while profiles come and go: the identity holds at the end."""
     seed = int(os.environ.get("SEED") or time.time())
@@ -263,6 +291,8 @@ def tests(tap):
                 ("names, annotations and requesters are found again", names_and_requesters),
                 ("modes hold", modes_hold),
                 ("what another version left is taken away, and said", another_version),
+                ("memcgprof off works with a dead daemon", off_without_a_daemon),
+                ("there is one daemon at a time", one_daemon),
                 (f"{KILLS} kills at random moments under load", killed_at_any_moment)):
             tap.case(what, lambda case=case: case(machine))
 

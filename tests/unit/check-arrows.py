@@ -14,7 +14,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
 RANKS = {
     "util": 0,
     "text": 1, "spec": 1, "filter": 1, "category": 1,
-    "hierarchy": 2, "cgroup": 2, "memcg": 2, "kernel": 2, "ktypes": 2, "symbol": 2, "allocinfo": 2,
+    "hierarchy": 2, "cgroup": 2, "memcg": 2, "kernel": 2, "ktypes": 2, "symbol": 2, "allocinfo": 2, "pins": 2,
     "gfp": 3, "tracker": 3, "group": 3, "site": 3, "stack": 3,
     "label": 3, "measure": 4, "names": 4, "sample": 4, "segment": 4, "engine": 4, "summary": 4, "reconcile": 4, "profile": 5,
     "report": 5,
