@@ -11,7 +11,6 @@ machine are those of a busy machine.
 """
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -22,9 +21,8 @@ from client import Client
 from container import hook_entry, memory_hierarchy, need_containers
 from crowd import Crowd
 from daemon import Daemon
-from proc import need, run
 from rest import at_rest, descriptors, let_go
-from tables import footprint, words_in_use
+from tables import footprint, in_use
 from tap import Failure, Skip
 
 ON = {"org.memcgprof.profile": "auto"}
@@ -66,13 +64,8 @@ def meminfo():
     return {key: int(lines[key].split()[0]) for key in MEMINFO}
 
 
-def map_name(map_id):
-    done = run([need("bpftool"), "-j", "map", "show", "id", str(map_id)])
-    return json.loads(done.stdout).get("name", "?") if done.returncode == 0 else "?"
-
-
 class State:
-    """One look at the daemon and the kernel. tables: {map: words or entries in use}, only where asked for: it takes a second."""
+    """One look at the daemon and the kernel. tables: {map: how much is in use}, only where asked for: it takes a second."""
 
     def __init__(self, bus, daemon, tables=False):
         pid = daemon.process.pid
@@ -84,10 +77,7 @@ class State:
         self.cpu_ms = cpu_ms(pid)
         self.cgroups, self.directories = memory_cgroups()
         self.meminfo = meminfo()
-        self.tables = {}
-        for (map_id, _), n in words_in_use(pid).items() if tables else ():
-            name = map_name(map_id)
-            self.tables[name] = self.tables.get(name, 0) + n
+        self.tables = in_use(pid) if tables else {}
 
 
 ROWS = (
@@ -107,7 +97,7 @@ def print_states(states):
     for what, figure in ROWS:
         print(f"  {what:<40}" + "".join(f"{figure(state):>16}" for _, state in states))
     tables = [(title, state.tables) for title, state in states if state.tables]
-    print("In use in the tables (64-bit words that are not zero; of a hash, entries):")
+    print("In use in the tables (objects, sites and spilled objects; else 64-bit words that are not zero):")
     for name in sorted({name for _, found in tables for name in found}):
         print(f"  {name:<40}" + "".join(f"{state.tables.get(name, 0) if state.tables else '':>16}" for _, state in states))
 
@@ -160,10 +150,11 @@ def quantiles(seconds):
 
 
 def print_times(title, times):
-    print(f"{title}, ms from the call to the removal:{'p50':>12}{'p99':>10}{'max':>10}")
+    head = f"{title}, ms from the call to the removal:"
+    print(f"{head:<50}{'p50':>10}{'p99':>10}{'max':>10}")
     figures = [quantiles(times[arm]) for arm in ARMS]
     for arm, row in (*zip(ARMS, figures), ("added", [b - a for a, b in zip(*figures)])):
-        print(f"  {arm:<40}" + "".join(f"{v:>10.1f}" for v in row), flush=True)
+        print(f"  {arm:<48}" + "".join(f"{v:>10.1f}" for v in row), flush=True)
 
 
 def rested(bus, daemon):

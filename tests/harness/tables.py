@@ -3,14 +3,20 @@
 
 import contextlib
 import ctypes
+import json
 import mmap
 import os
+
+from proc import need, run
 
 BPF = 321  # the system call, x86-64
 GET_NEXT_KEY, GET_FD_BY_ID = 4, 14
 HASH, ARRAY = 1, 2  # map types
 MMAPABLE = 1 << 10
 KEY_BYTES = 64
+
+KEYS = {"objects": (2, 0), "sites": (4, 1)}  # words of an entry, and the one of them that is 0 when its place is free
+SETTINGS = ("groups", "memcgpro.bss", "memcgpro.rodata", "memcgpro.data")  # written anew when they are needed again
 
 
 class KeyArguments(ctypes.Structure):
@@ -36,7 +42,7 @@ def fdinfos(pid):
     for name in os.listdir(f"/proc/{pid}/fdinfo"):
         with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as f:
             info = dict(line.split(":", 1) for line in f if ":" in line)
-            if "map_id" in info or "prog_id" in info:
+            if "memlock" in info:  # of a map or a program; links name their program, too
                 yield {key: value.strip() for key, value in info.items()}
 
 
@@ -45,22 +51,30 @@ def footprint(pid):
     return sum({(i.get("map_id"), i.get("prog_id")): int(i["memlock"]) for i in fdinfos(pid)}.values())
 
 
-def words_in_use(pid):
-    """64-bit words that are not zero in arrays that can be mapped, and entries of hashes: {(map's id, size): n}."""
+def in_use(pid):
+    """{map: how much of it is in use}: entries of hashes, objects and sites, else 64-bit words that are not zero."""
     found = {}
     for info in fdinfos(pid):
         if "map_id" not in info:
             continue
-        kind, n, size = int(info["map_type"]), int(info["max_entries"]), int(info["value_size"])
-        key = (int(info["map_id"]), n)
+        map_id, kind, n, size = (int(info[key]) for key in ("map_id", "map_type", "max_entries", "value_size"))
+        name = map_name(map_id)
+        if name in SETTINGS or name in found:
+            continue
         if kind == ARRAY and int(info["map_flags"], 16) & MMAPABLE:
-            found[key] = array_words(key[0], n * ((size + 7) // 8 * 8))
+            found[name] = array_words(map_id, n * ((size + 7) // 8 * 8), *KEYS.get(name, (1, 0)))
         elif kind == HASH:
-            found[key] = hash_entries(key[0])
+            found[name] = hash_entries(map_id)
     return found
 
 
-def array_words(map_id, size):
+def map_name(map_id):
+    done = run([need("bpftool"), "-j", "map", "show", "id", str(map_id)])
+    return json.loads(done.stdout).get("name", "?") if done.returncode == 0 else f"map {map_id}"
+
+
+def array_words(map_id, size, step, first):
+    """Of each `step` words, how many `first` ones are not zero."""
     fd = bpf(GET_FD_BY_ID, IdArguments(id=map_id))
     try:
         with mmap.mmap(fd, (size + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE, prot=mmap.PROT_READ) as m:
@@ -68,7 +82,7 @@ def array_words(map_id, size):
             for start in range(0, size, mmap.PAGESIZE):
                 page = m[start:start + mmap.PAGESIZE]
                 if page != zero:
-                    used += sum(1 for word in memoryview(page).cast("Q") if word)
+                    used += sum(1 for word in memoryview(page).cast("Q")[first::step] if word)
             return used
     finally:
         os.close(fd)
