@@ -25,6 +25,9 @@
 #define RESIDUE_USEC (UINT64_C(10) * 60 * 1000000)
 #define LEASE_USEC (UINT64_C(10) * 60 * 1000000)
 
+/* Who calls us is asked of the bus while the loop waits. A bus whose queue for us is full drops the answer. */
+#define CALL_USEC (UINT64_C(5) * 1000000)
+
 #define GROUPS_LIMIT 16384 /* of --groups-max */
 
 #define TABLE_LIMIT (1 << 22) /* of --objects-max and the like */
@@ -148,6 +151,8 @@ static int open_bus(const char *address, sd_bus **ret) {
         if (r >= 0)
                 r = sd_bus_negotiate_fds(bus, true);
         if (r >= 0)
+                r = sd_bus_set_method_call_timeout(bus, CALL_USEC);
+        if (r >= 0)
                 r = sd_bus_start(bus);
         if (r < 0)
                 return r;
@@ -247,9 +252,6 @@ static int begin_engine(struct daemon *d, const struct arguments *a, const struc
         struct tracker *tracker;
         int r;
 
-        r = state_dir_open(a->state_dir, &d->state, reterr);
-        if (r < 0)
-                return r;
         r = make_tracker(&options, setup, &tracker, reterr);
         if (r < 0)
                 return r;
@@ -266,23 +268,31 @@ static int begin_engine(struct daemon *d, const struct arguments *a, const struc
         return r < 0 ? r : manager_restore(d->manager, reterr);
 }
 
-static int begin_bus(struct daemon *d, const struct arguments *a, char **reterr) {
+/*
+ * Before the engine: loading programs takes longer than a hook waits that had the bus start us, and a bus throws away what
+ * waits for a start when its sender has left. Calls wait in our own queue from here on.
+ */
+static int claim_name(struct daemon *d, const struct arguments *a, char **reterr) {
         int r;
 
         r = open_bus(a->bus, &d->bus);
         if (r < 0)
                 return fail(reterr, r, "Cannot reach the bus %s: %s.", a->bus, strerror(-r));
+        r = sd_bus_request_name(d->bus, BUS_NAME, 0);
+        if (r == -EEXIST || r == -EALREADY)
+                return fail(reterr, r, "The name " BUS_NAME " is taken: another memcgprofd serves this bus.");
+        return r < 0 ? fail(reterr, r, "Cannot get the name " BUS_NAME " on %s: %s.", a->bus, strerror(-r)) : 0;
+}
+
+static int begin_bus(struct daemon *d, char **reterr) {
+        int r;
+
         r = bus_service_new(d->bus, d->manager, &d->service);
         if (r >= 0)
                 r = sd_bus_attach_event(d->bus, d->event, SD_EVENT_PRIORITY_NORMAL);
         if (r >= 0)
                 r = sd_bus_set_exit_on_disconnect(d->bus, true);
-        if (r < 0)
-                return fail(reterr, r, "Cannot serve on the bus: %s.", strerror(-r));
-        r = sd_bus_request_name(d->bus, BUS_NAME, 0);
-        if (r == -EEXIST || r == -EALREADY)
-                return fail(reterr, r, "The name " BUS_NAME " is taken: another memcgprofd serves this bus.");
-        return r < 0 ? fail(reterr, r, "Cannot get the name " BUS_NAME " on %s: %s.", a->bus, strerror(-r)) : 0;
+        return r < 0 ? fail(reterr, r, "Cannot serve on the bus: %s.", strerror(-r)) : 0;
 }
 
 static int run(struct daemon *d, const struct arguments *a, const struct daemon_setup *setup, char **reterr) {
@@ -295,10 +305,13 @@ static int run(struct daemon *d, const struct arguments *a, const struct daemon_
                 r = sd_event_set_watchdog(d->event, true);
         if (r < 0)
                 return fail(reterr, r, "Cannot make the event loop: %s.", strerror(-r));
-        r = begin_engine(d, a, setup, reterr);
-        if (r < 0)
-                return r;
-        r = begin_bus(d, a, reterr);
+        r = state_dir_open(a->state_dir, &d->state, reterr);
+        if (r >= 0)
+                r = claim_name(d, a, reterr);
+        if (r >= 0)
+                r = begin_engine(d, a, setup, reterr);
+        if (r >= 0)
+                r = begin_bus(d, reterr);
         if (r < 0)
                 return r;
         log_info("Ready: backend %s, mode %s.", engine_backend(d->engine), mode_to_string(manager_mode(d->manager)));

@@ -93,10 +93,12 @@ static int join(struct manager *m, struct registration *r, const struct request 
                         reterr, added, "This cgroup has %zu names on the bus already; use %s.", r->n_views, r->views[0]->path);
         if (added < 0)
                 return added;
-        if (q->init->fd >= 0 && r->init.fd < 0) {
+        /* Also in place of one that has exited: a runtime may keep the directory for the container's next life. */
+        if (q->init->fd >= 0 && !process_alive(&r->init)) {
                 error = watch_set_process(r->watch, q->init);
                 if (error < 0)
                         return error;
+                process_done(&r->init);
                 r->init = *q->init;
                 *q->init = PROCESS_NONE;
         }

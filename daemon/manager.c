@@ -269,7 +269,11 @@ int manager_container_stopped(struct manager *m, const char *id, char **reterr) 
         for (size_t i = 0; !r && i < m->registry.n; i++)
                 if (registration_view(m->registry.items[i], "container", id))
                         r = m->registry.items[i];
-        if (!r)
+        /*
+         * Ids repeat: over runtimes' roots, and runtimes free an id before they run poststop. Whose process lives has not
+         * stopped; the call is about another container.
+         */
+        if (!r || (r->init.handed && process_alive(&r->init)))
                 return 0;
         registration_drop_requester(r, "hook");
         registration_drop_requester(r, requester);

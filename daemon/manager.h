@@ -15,6 +15,8 @@
  * Decisions where the contract leaves them open
  *   - One id, another cgroup (ids repeat over runtimes' roots, and over lives of a container): the older profile is ended, its
  *     report is taken, and the newer one gets the object path.
+ *   - ContainerStopped for a container whose first process was handed over as a pidfd and lives is about another container of
+ *     that id, and ends nothing.
  *   - ContainerStopped within the settle time after the removal of the cgroup makes the report say `poststop`.
  *   - A mode that forbids a profile whoever runs (`off`; `multi` for the spec `single`) refuses with NotReady, not Busy: nobody
  *     holds anything, and waiting does not help.

@@ -64,7 +64,7 @@ int process_from_fd(int fd, struct process *ret, char **reterr) {
         copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
         if (copy < 0)
                 return fail(reterr, -errno, "The pidfd cannot be kept: %s.", strerror(errno));
-        *ret = (struct process){.fd = TAKE_FD(copy), .pid = (pid_t)pid};
+        *ret = (struct process){.fd = TAKE_FD(copy), .pid = (pid_t)pid, .handed = true};
         return 0;
 }
 

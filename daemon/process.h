@@ -12,6 +12,7 @@
 struct process {
         int fd; /* -1: none */
         pid_t pid;
+        bool handed; /* over as a pidfd, by whoever started it: a number may have been anybody's */
 };
 
 #define PROCESS_NONE ((struct process){.fd = -1})

@@ -16,6 +16,8 @@
 #define PATH "/org/memcgprof1"
 #define INTERFACE "org.memcgprof1.Manager"
 
+#define RETRY_NSEC 5000000 /* between tries to get into the queue of the bus's socket */
+
 #define SHOWN 512 /* bytes of somebody else's text that a sentence repeats */
 
 static int out_of_time(const char *who, char **reterr) {
@@ -53,6 +55,20 @@ static int open_bus(const char *address, sd_bus **ret) {
         return 0;
 }
 
+/* The queue of the socket may be full for a moment, when many containers start at once: a socket that never blocks says EAGAIN.
+ */
+static int open_bus_in_time(const char *address, sd_bus **ret) {
+        static const struct timespec pause = {.tv_nsec = RETRY_NSEC};
+
+        for (;;) {
+                int r = open_bus(address, ret);
+
+                if (r != -EAGAIN || deadline_left_us() < RETRY_NSEC / 1000)
+                        return r;
+                nanosleep(&pause, NULL);
+        }
+}
+
 /* Authentication and Hello, which the timeout of a call does not cover. */
 static int wait_ready(sd_bus *bus) {
         for (;;) {
@@ -76,7 +92,7 @@ static int connect_bus(const char *address, sd_bus **ret, char **reterr) {
         int r;
 
         deadline_phase(PHASE_CONNECT);
-        r = open_bus(address, &bus);
+        r = open_bus_in_time(address, &bus);
         if (r >= 0)
                 r = wait_ready(bus);
         if (r == -ETIMEDOUT)

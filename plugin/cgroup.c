@@ -189,6 +189,8 @@ static int open_normalized(
                 return explain_open(root, shown, version, reterr);
         if (version != (root->layout == CGROUP_V2 ? 2 : 1))
                 return explain_open(root, shown, -EXDEV, reterr);
+        if (need_memory && faccessat(fd, "memory.stat", F_OK, 0) < 0 && faccessat(fd, "cgroup.procs", F_OK, 0) < 0)
+                return explain_open(root, shown, -ENOENT, reterr); /* removed since it was opened */
         if (need_memory && faccessat(fd, "memory.stat", F_OK, 0) < 0)
                 return fail(reterr, -EOPNOTSUPP,
                         "The cgroup %s has no memory controller of its own: enable it in cgroup.subtree_control of its parent, "

@@ -3,10 +3,11 @@
 """The bench runs, measures what it says and leaves nothing behind. No figure is judged: that is for people on a quiet machine."""
 
 import glob
+import os
 import re
 
 from container import memory_hierarchy
-from proc import built, need_root, run
+from proc import SOURCE, built, need_root, run
 from tap import Skip, check, equal, main
 
 NUMBER = r"-?(?:[0-9]+(?:\.[0-9]+)?|nan|inf)"
@@ -82,6 +83,22 @@ def scale(tap):
             tap.diag(line.strip())
 
 
+def churn(tap):
+    """Every container of a short churn is in a report, and the tables are as they were but for names."""
+    done = run(["/usr/bin/python3", os.path.join(SOURCE, "tests/bench/churn.py"), "--quick"], seconds=150)
+    if done.returncode != 0 and "not installed" in done.stderr:
+        raise Skip(done.stderr.strip())
+    equal(done.returncode, 0, f"exit status (it says: {done.stderr.strip()})")
+    check("Final reports of 40 profiled containers: 40" in done.stdout, done.stdout)
+    for title in ("in a row, ms", "5 at a time, ms"):
+        rows = done.stdout.split(title)[1].splitlines()[1:4]
+        equal([re.match(r"  (\D+?) +-?[0-9]", r).group(1) for r in rows], ["without the hook", "with the hook", "added"], f"rows of {title}")
+    for row in ("daemon: descriptors", "kernel: memory cgroups"):
+        figures = next(line for line in done.stdout.splitlines() if row in line).split()[-4:]
+        tap.diag(f"{row}: {figures}")
+        check(row != "daemon: descriptors" or figures[0] == figures[3], f"{row}: {figures}")
+
+
 def usage():
     for arguments in (["nothing"], ["--rounds", "0"], ["--loops", "nothing"], ["cost", "more"]):
         done = run([built("tests/bench/bench"), *arguments])
@@ -109,6 +126,7 @@ def tests(tap):
     tap.case("events are those of the loop", pipe_events)
     tap.case("peers: ours is measured, and what is not says why", peers, tap)
     tap.case("scale: every part is there", scale, tap)
+    tap.case("churn: every container is in a report, the daemon holds what it held", churn, tap)
     tap.case("nothing is left behind", leftovers, before)
 
 

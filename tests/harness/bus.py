@@ -29,6 +29,7 @@ CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configurat
     <allow own="*"/>
     <allow user="*"/>
   </policy>
+  %s
 </busconfig>
 """
 
@@ -40,14 +41,24 @@ class BusError(Failure):
 class Bus:
     """A dbus-daemon of our own. Everybody may talk to everybody: who may do what is the daemon's own business."""
 
+    def __init__(self, more="", service=None):
+        """more: further elements of its configuration, e.g. limits. service: the command that the bus starts when somebody asks
+        for our name; DIRECTORY in both is a directory of the bus's own, its socket is DIRECTORY/bus."""
+        self.more, self.service = more, service
+
     def __enter__(self):
         daemon = need("dbus-daemon")
         need("busctl")
         self.scratch = Scratch()
         directory = self.scratch.__enter__()
         os.chmod(directory, 0o755)
+        self.directory = directory
+        if self.service:
+            self.more += f"<servicedir>{directory}</servicedir>"
+            with open(f"{directory}/{NAME}.service", "w", encoding="utf-8") as f:
+                f.write(f"[D-BUS Service]\nName={NAME}\nExec={self.service.replace('DIRECTORY', directory)}\n")
         with open(f"{directory}/bus.conf", "w", encoding="utf-8") as f:
-            f.write(CONFIG % directory)
+            f.write(CONFIG % (directory, self.more.replace("DIRECTORY", directory)))
         with open(f"{directory}/log", "wb") as log:
             self.process = subprocess.Popen(
                 [daemon, f"--config-file={directory}/bus.conf", "--nofork", "--nopidfile", "--print-address"],
