@@ -19,6 +19,7 @@
 #define STATE_DIR "/var/lib/memcgprof"
 #define SETTLE_MS UINT64_C(1000)
 #define SETTLE_MS_MAX UINT64_C(600000)
+#define RESIDUE_KEEP_MS_MAX UINT64_C(86400000)
 
 #define GROUPS_LIMIT 16384 /* of --groups-max */
 
@@ -27,7 +28,7 @@
 
 struct arguments {
         const char *bus, *state_dir;
-        uint64_t settle_ms, groups_max;
+        uint64_t settle_ms, residue_keep_ms, groups_max;
         uint64_t objects_max, sites_max, stacks_max; /* 0: as the tracker has it */
 };
 
@@ -41,6 +42,9 @@ static const char help_text[] = "memcgprofd [OPTIONS]\n"
                                 "                   (default: " STATE_DIR ")\n"
                                 "  --settle-ms=N    Wait so long between the end of a container and its\n"
                                 "                   final report (default: 1000)\n"
+                                "  --residue-keep-ms=N\n"
+                                "                   Follow what is left of it so long from there on,\n"
+                                "                   unless its place is needed (default: 600000)\n"
                                 "  --groups-max=N   Profile at most so many groups at once\n"
                                 "                   (default: 1024)\n"
                                 "  --objects-max=N  Follow at most so many living objects\n"
@@ -63,11 +67,12 @@ static bool parse_size(const char *text, uint64_t *ret) {
 
 /* -1: go on; else the exit status. */
 static int parse_arguments(int argc, char **argv, struct arguments *a) {
-        enum { BUS = 256, STATE, SETTLE, GROUPS, OBJECTS, SITES, STACKS, VERSION };
+        enum { BUS = 256, STATE, SETTLE, RESIDUE_KEEP, GROUPS, OBJECTS, SITES, STACKS, VERSION };
         static const struct option options[] = {
                 {"bus", required_argument, NULL, BUS},
                 {"state-dir", required_argument, NULL, STATE},
                 {"settle-ms", required_argument, NULL, SETTLE},
+                {"residue-keep-ms", required_argument, NULL, RESIDUE_KEEP},
                 {"groups-max", required_argument, NULL, GROUPS},
                 {"objects-max", required_argument, NULL, OBJECTS},
                 {"sites-max", required_argument, NULL, SITES},
@@ -89,6 +94,10 @@ static int parse_arguments(int argc, char **argv, struct arguments *a) {
                 case SETTLE:
                         if (text_to_u64(optarg, &a->settle_ms) < 0 || a->settle_ms > SETTLE_MS_MAX)
                                 return usage("--settle-ms takes milliseconds from 0 to 600000.");
+                        break;
+                case RESIDUE_KEEP:
+                        if (text_to_u64(optarg, &a->residue_keep_ms) < 0 || a->residue_keep_ms > RESIDUE_KEEP_MS_MAX)
+                                return usage("--residue-keep-ms takes milliseconds from 0 to 86400000.");
                         break;
                 case GROUPS:
                         if (text_to_u64(optarg, &a->groups_max) < 0 || a->groups_max < 1 || a->groups_max > GROUPS_LIMIT)
@@ -215,6 +224,11 @@ static int begin_engine(struct daemon *d, const struct arguments *a, const struc
                 .sites = (uint32_t)a->sites_max,
                 .stacks = (uint32_t)a->stacks_max,
         };
+        const struct manager_settings settings = {
+                .settle_usec = a->settle_ms * 1000,
+                .residue_keep_usec = a->residue_keep_ms * 1000,
+                .reports = report_limits_default,
+        };
         struct tracker *tracker;
         int r;
 
@@ -231,7 +245,7 @@ static int begin_engine(struct daemon *d, const struct arguments *a, const struc
         }
         engine_set_options(d->engine, &options);
         groups_set_max(engine_groups(d->engine), a->groups_max);
-        r = manager_new(d->event, d->engine, d->state, a->settle_ms * 1000, &d->manager, reterr);
+        r = manager_new(d->event, d->engine, d->state, &settings, &d->manager, reterr);
         return r < 0 ? r : manager_add_record(d->manager, setup->root, reterr);
 }
 
@@ -287,8 +301,11 @@ static void raise_descriptors(void) {
 }
 
 int daemon_run(int argc, char **argv, const struct daemon_setup *setup) {
-        struct arguments a = {
-                .bus = SYSTEM_BUS, .state_dir = STATE_DIR, .settle_ms = SETTLE_MS, .groups_max = GROUPS_MAX_DEFAULT};
+        struct arguments a = {.bus = SYSTEM_BUS,
+                .state_dir = STATE_DIR,
+                .settle_ms = SETTLE_MS,
+                .residue_keep_ms = RESIDUE_KEEP_USEC_DEFAULT / 1000,
+                .groups_max = GROUPS_MAX_DEFAULT};
         _cleanup_(daemon_done) struct daemon d = {0};
         _cleanup_free_ char *sentence = NULL;
         int r;
