@@ -73,7 +73,7 @@ static void take(struct manager *m, struct registration *r) {
         r->snapshot_due = false;
         error = filter_set_integer(&filter, "limit", SNAPSHOT_SITES, &sentence);
         if (error >= 0)
-                error = profile_summary(r->profile, &filter, &s, &sentence);
+                error = profile_glance(r->profile, &filter, &s, &sentence);
         if (error >= 0) {
                 s->mode = r->mode;
                 error = keep(r, s);

@@ -50,7 +50,8 @@ def killed(bus, daemon, hold, site):
     check(document["snapshots"], f"no snapshot: {daemon.log_text()[-2000:]}")
     snapshot = document["snapshots"][0]
     print(f"# {hold}: held {held} bytes in the kernel, snapshot {snapshot['reason']} ooms={snapshot['ooms']} "
-          f"kills={snapshot['oom_kills']} kernel={snapshot['summary']['totals']['charged']['kernel_bytes']}", flush=True)
+          f"kills={snapshot['oom_kills']} kernel={snapshot['summary']['totals']['charged']['kernel_bytes']} "
+          f"sweep_us={snapshot['summary']['sweep_us']}", flush=True)
     equal((snapshot["reason"], document["end"]["oom_kills"]), ("oom-kill", 1), "reason, kills at the end")
     kernel = snapshot["summary"]["totals"]["charged"]["kernel_bytes"]
     check(kernel >= SHARE * held, f"the snapshot shows {kernel} bytes of kernel memory, {held} were held")
