@@ -281,8 +281,7 @@ static int record_summary(struct profile *p, const struct filter *filter, struct
         return 0;
 }
 
-static int read_summary(
-        struct profile *p, const struct filter *filter, bool sweep, struct summary **ret, char **reterr) {
+static int read_summary(struct profile *p, const struct filter *filter, bool sweep, struct summary **ret, char **reterr) {
         _cleanup_(summary_freep) struct summary *s = calloc(1, sizeof(*s));
         _cleanup_(tracker_sample_done) struct tracker_sample sample = {};
         struct memcg_counters before;
