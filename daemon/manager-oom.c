@@ -15,10 +15,12 @@
 #include "manager-private.h"
 #include "summary.h"
 
-#define QUIET_USEC INT64_C(20000)
 #define TURN_USEC INT64_C(2000) /* of one reading, of some 20 us */
 #define SPACING_USEC INT64_C(10000000)
 #define PACE_USEC INT64_C(500000) /* between two summaries, of some 20 ms with thousands of sites */
+
+/* From one reading to the next, once the kernel has told something. */
+static const int64_t looks_usec[] = {1000, 2000, 4000, 8000};
 
 /* How long after memory ran out a kill belongs to that: v1 counts it unannounced, and the look comes every two seconds. */
 #define KILL_USEC INT64_C(3000000)
@@ -187,21 +189,32 @@ void manager_note_oom(struct registration *r) {
         tell_oom(r);
 }
 
-uint64_t manager_oom(void *userdata, uint64_t times) {
-        struct registration *r = userdata;
-        struct manager *m = r->owner;
-        int64_t now;
+/* When counts may be read again, after `usec` at the earliest. */
+static uint64_t pause_for(struct manager *m, int64_t usec) {
+        int64_t now = monotonic_us();
 
-        note(r, times);
-        now = monotonic_us();
         if (m->oom_turn_us < now)
                 m->oom_turn_us = now;
         m->oom_turn_us += TURN_USEC;
-        return (uint64_t)(m->oom_turn_us - now > QUIET_USEC ? m->oom_turn_us - now : QUIET_USEC);
+        return (uint64_t)(m->oom_turn_us - now > usec ? m->oom_turn_us - now : usec);
 }
 
-void manager_oom_again(void *userdata) {
-        manager_note_oom(userdata);
+uint64_t manager_oom(void *userdata, uint64_t times) {
+        struct registration *r = userdata;
+
+        note(r, times);
+        r->oom_looks = 0;
+        return pause_for(r->owner, looks_usec[0]);
+}
+
+uint64_t manager_oom_again(void *userdata) {
+        struct registration *r = userdata;
+
+        note(r, 0);
+        if (++r->oom_looks < ELEMENTS(looks_usec))
+                return pause_for(r->owner, looks_usec[r->oom_looks]);
+        tell_oom(r);
+        return 0;
 }
 
 void manager_finish_oom(struct registration *r) {

@@ -60,7 +60,7 @@ void manager_tell_mode(struct manager *m);
 
 /* Handlers of the watch, and the same for whoever reads the counts as it comes round. */
 uint64_t manager_oom(void *userdata, uint64_t times);
-void manager_oom_again(void *userdata);
+uint64_t manager_oom_again(void *userdata);
 void manager_note_oom(struct registration *r);
 
 /* Before the end: what is due is taken, and what the journal was not told yet, it is told. */

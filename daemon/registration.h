@@ -55,6 +55,7 @@ struct registration {
 
         struct oom_counts oom; /* last good reading */
         int64_t oom_us;        /* CLOCK_MONOTONIC: memory last ran out */
+        size_t oom_looks;      /* how often it was looked again since the kernel told */
         struct snapshots snapshots;
         int64_t snapshot_us;    /* CLOCK_MONOTONIC: when the newest one was taken */
         int64_t snapshot_kills; /* what had been counted by then; at the beginning without one */

@@ -11,7 +11,7 @@
 
 #define LOOK_USEC UINT64_C(2000000)
 #define TIMER_ACCURACY_USEC UINT64_C(50000)
-#define OOM_ACCURACY_USEC UINT64_C(1000)
+#define OOM_ACCURACY_USEC UINT64_C(100)
 
 struct watch {
         sd_event *event;
@@ -88,27 +88,33 @@ static int on_look(sd_event_source *s, uint64_t usec, void *userdata) {
         return 0;
 }
 
+static void look_again(struct watch *w, uint64_t usec) {
+        if (sd_event_source_set_time_relative(w->oom_again_source, usec) < 0 ||
+                sd_event_source_set_enabled(w->oom_again_source, SD_EVENT_ONESHOT) < 0)
+                stop_oom(w);
+}
+
 static int on_oom(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
         struct watch *w = userdata;
-        uint64_t times = oom_take(w->cgroup, fd), usec;
+        uint64_t times = oom_take(w->cgroup, fd);
 
         if (cgroup_gone(w->cgroup)) {
                 stop_oom(w);
                 return 0;
         }
         (void)sd_event_source_set_enabled(s, SD_EVENT_OFF);
-        usec = w->handlers->oom(w->userdata, times);
-        if (sd_event_source_set_time_relative(w->oom_again_source, usec) < 0 ||
-                sd_event_source_set_enabled(w->oom_again_source, SD_EVENT_ONESHOT) < 0)
-                stop_oom(w);
+        look_again(w, w->handlers->oom(w->userdata, times));
         return 0;
 }
 
 static int on_oom_again(sd_event_source *s, uint64_t usec, void *userdata) {
         struct watch *w = userdata;
+        uint64_t again = w->handlers->oom_again(w->userdata);
 
-        (void)sd_event_source_set_enabled(w->oom_source, SD_EVENT_ON);
-        w->handlers->oom_again(w->userdata);
+        if (again > 0)
+                look_again(w, again);
+        else
+                (void)sd_event_source_set_enabled(w->oom_source, SD_EVENT_ON);
         return 0;
 }
 

@@ -25,11 +25,11 @@ struct watch_handlers {
         void (*look)(void *userdata);    /* the same, as it comes round where the kernel does not tell */
         void (*exited)(void *userdata);  /* the container's first process */
         /*
-         * Memory may have run out: `times`, as far as only the descriptor knows (oom.h). Returns microseconds (from 1 on) after
-         * which oom_again() comes, before any other of these.
+         * Memory may have run out: `times`, as far as only the descriptor knows (oom.h). Returns microseconds, from 1 on, after
+         * which oom_again() comes; that one returns the same, or 0 when the descriptor may tell again.
          */
         uint64_t (*oom)(void *userdata, uint64_t times);
-        void (*oom_again)(void *userdata);
+        uint64_t (*oom_again)(void *userdata);
         void (*removed)(void *userdata); /* the directory; comes once, never from within watch_new() */
         void (*timeout)(void *userdata); /* of watch_set_timer(); comes once per setting */
 };

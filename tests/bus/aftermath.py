@@ -307,7 +307,7 @@ def storm():
     """Hundreds of kills a second, in eight groups: what it costs us is bounded, and the last snapshot has the last word."""
     with World() as w, contextlib.ExitStack() as stack:
         groups = [stack.enter_context(Group(processes=0)) for _ in range(8)]
-        w.daemon.write([{**ROWS[0], "repeat": 300}])
+        w.daemon.write([{**ROWS[0], "repeat": 1000}])
         names = [new_id() for _ in groups]
         paths = [w.register(g, name) for g, name in zip(groups, names)]
         for g in groups:
@@ -326,7 +326,7 @@ def storm():
         equal(kills, killed, "kills by the kernel's own count")
         print(f"# {sum(killed) / took:.0f} kills a second cost {spent / took:.1%} of a CPU; slowest answer {slowest * 1000:.1f} ms", flush=True)
         check(sum(killed) > 20 * took / PATIENCE, f"no storm: {killed} kills in {took:.0f} s")
-        check(spent / took < 0.10, f"{sum(killed)} kills in {took:.1f} s cost the daemon {spent:.2f} s of CPU time")
+        check(spent / took < 0.15, f"{sum(killed)} kills in {took:.1f} s cost the daemon {spent:.2f} s of CPU time")
         with Signals(w.bus, "ProfileFinished") as finished:
             w.client.stop(*paths)
             documents = dict((path, report(file)) for path, file in (finished.next() for _ in paths))

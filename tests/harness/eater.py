@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+from proc import PATIENCE
 from tap import check
 
 # All at once and by the kernel itself: nothing but the limit ends it.
@@ -29,7 +30,7 @@ print(killed, flush=True)
 def eat(group, size):
     """A process in `group` that is killed on taking `size` bytes: it has ended when this returns."""
     process = group.spawn((sys.executable, "-c", EAT.format(size=size)))
-    status = process.wait(60)
+    status = process.wait(60 * PATIENCE)
     check(status == -9, f"a process that took {size} bytes ended with status {status}")
 
 
@@ -51,7 +52,7 @@ class Storm:
         for process in self.processes:
             process.stdin.write("enough\n")
             process.stdin.flush()
-        return [int(process.communicate(timeout=60)[0]) for process in self.processes]
+        return [int(process.communicate(timeout=60 * PATIENCE)[0]) for process in self.processes]
 
     def __exit__(self, *_):
         for process in self.processes:
