@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <time.h>
 
+#include "render-report.h"
 #include "render.h"
 #include "table.h"
 #include "tracker.h"
@@ -176,19 +177,33 @@ static char *exit_text(const json_t *end) {
         return reason ? format("not known: %s", reason) : NULL;
 }
 
+/* What is left, what went since the end, and until when that was followed. */
+static void page_residue(struct page *p, const json_t *residue) {
+        _cleanup_free_ char *charged = table_member_size(residue, "charged_bytes"),
+                            *uncharged = table_member_size(residue, "uncharged_bytes"),
+                            *released = table_member_size(residue, "released_bytes"),
+                            *at = time_text(integer(residue, "at_us")), *why = table_text(residue, "closed_by");
+
+        line(p, "residue", charged && uncharged ? format("%s charged, %s uncharged still live", charged, uncharged) : NULL);
+        if (json_is_integer(get(residue, "released_bytes")))
+                line(p, "released", released ? format("%s since the end", released) : NULL);
+        if (json_is_string(get(residue, "closed_by")))
+                line(p, "followed", at && why ? format("until %s (%s)", at, why) : NULL);
+        else if (json_is_integer(get(residue, "at_us")))
+                line(p, "followed", at ? format("still, when this was written at %s", at) : NULL);
+}
+
 /* Only reports have an end. */
 static void page_end(struct page *p, const json_t *report) {
-        const json_t *end = get(report, "end"), *residue = get(report, "residue");
-        _cleanup_free_ char *at = time_text(integer(end, "at_us")), *source = table_text(end, "source"),
-                            *charged = table_member_size(residue, "charged_bytes"),
-                            *uncharged = table_member_size(residue, "uncharged_bytes");
+        const json_t *end = get(report, "end");
+        _cleanup_free_ char *at = time_text(integer(end, "at_us")), *source = table_text(end, "source");
 
         if (!json_is_object(end))
                 return;
         line(p, "ended", at && source ? format("%s (%s)", at, source) : NULL);
         line(p, "exit code", exit_text(end));
         line(p, "oom kills", table_text(end, "oom_kills"));
-        line(p, "residue", charged && uncharged ? format("%s charged, %s uncharged still live", charged, uncharged) : NULL);
+        page_residue(p, get(report, "residue"));
 }
 
 static void page_head(struct page *p, const json_t *document, const json_t *summary) {
@@ -533,7 +548,8 @@ int render_summary(FILE *out, const json_t *document, struct render_how how) {
         if (r < 0)
                 return r;
         page_foot(&page, summary, rows_shown(sites, how));
-        return page.oom ? -ENOMEM : 0;
+        r = render_aftermath(out, document);
+        return page.oom ? -ENOMEM : r;
 }
 
 /* ---- allocinfo ------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@
  * containers chose.
  */
 #include <inttypes.h>
+#include <time.h>
 
 #include "table.h"
 #include "text.h"
@@ -87,6 +88,17 @@ char *table_text(const json_t *object, const char *key) {
         if (json_is_boolean(v))
                 return strdup(json_boolean_value(v) ? "yes" : "no");
         return strdup("-");
+}
+
+char *table_time(const json_t *object, const char *key) {
+        const json_t *v = json_object_get(object, key);
+        time_t t = json_integer_value(v) / 1000000;
+        struct tm tm;
+        char text[32];
+
+        if (!json_is_integer(v) || !localtime_r(&t, &tm) || strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm) == 0)
+                return strdup("-");
+        return strdup(text);
 }
 
 char *table_member_size(const json_t *object, const char *key) {

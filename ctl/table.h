@@ -35,6 +35,9 @@ char *table_span(int64_t us);
 /* The member as printable text; "-" when it is absent or null. Numbers and booleans (yes, no) are put into words too. */
 char *table_text(const json_t *object, const char *key);
 
+/* The integer member, microseconds since the epoch, as local time; "-" when it is absent or null. */
+char *table_time(const json_t *object, const char *key);
+
 /* The integer member as a size; "-" when it is absent, null or no integer. */
 char *table_member_size(const json_t *object, const char *key);
 

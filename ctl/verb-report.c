@@ -6,7 +6,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "document.h"
 #include "render.h"
@@ -116,17 +115,6 @@ static int read_document(const struct entries *e, const struct entry *entry, cha
         return 0;
 }
 
-static char *cell_time(const json_t *row, const char *key) {
-        const json_t *v = json_object_get(row, key);
-        time_t t = json_integer_value(v) / 1000000;
-        struct tm tm;
-        char text[32];
-
-        if (!json_is_integer(v) || !localtime_r(&t, &tm) || strftime(text, sizeof(text), "%Y-%m-%d %H:%M:%S", &tm) == 0)
-                return strdup("-");
-        return strdup(text);
-}
-
 static char *cell_id(const json_t *row) {
         return table_text(json_object_get(row, "profile"), "id");
 }
@@ -136,11 +124,11 @@ static char *cell_kind(const json_t *row) {
 }
 
 static char *cell_started(const json_t *row) {
-        return cell_time(row, "started_us");
+        return table_time(row, "started_us");
 }
 
 static char *cell_ended(const json_t *row) {
-        return cell_time(json_object_get(row, "end"), "at_us");
+        return table_time(json_object_get(row, "end"), "at_us");
 }
 
 static char *cell_source(const json_t *row) {
@@ -149,6 +137,10 @@ static char *cell_source(const json_t *row) {
 
 static char *cell_exit(const json_t *row) {
         return table_text(json_object_get(row, "end"), "exit_code");
+}
+
+static char *cell_kills(const json_t *row) {
+        return table_text(json_object_get(row, "end"), "oom_kills");
 }
 
 /* Charged kernel memory that outlived the profile. */
@@ -161,6 +153,7 @@ static const struct column report_columns[] = {
         {"STARTED", 19, false, cell_started},
         {"BY", 7, false, cell_source},
         {"EXIT", 4, true, cell_exit},
+        {"OOM", 3, true, cell_kills},
         {"RESIDUE", 10, true, cell_residue},
         {"KIND", 9, false, cell_kind},
         {"ID", 0, false, cell_id},

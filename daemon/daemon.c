@@ -22,8 +22,8 @@
 #define PINS_DIR "/sys/fs/bpf/memcgprof"
 #define SETTLE_MS UINT64_C(1000)
 #define SETTLE_MS_MAX UINT64_C(600000)
-#define RESIDUE_USEC (UINT64_C(10) * 60 * 1000000)
 #define LEASE_USEC (UINT64_C(10) * 60 * 1000000)
+#define RESIDUE_KEEP_MS_MAX UINT64_C(86400000)
 
 /* Who calls us is asked of the bus while the loop waits. A bus whose queue for us is full drops the answer. */
 #define CALL_USEC (UINT64_C(5) * 1000000)
@@ -35,7 +35,7 @@
 
 struct arguments {
         const char *bus, *state_dir, *run_dir, *pins;
-        uint64_t settle_ms, groups_max;
+        uint64_t settle_ms, residue_keep_ms, groups_max;
         uint64_t objects_max, sites_max, stacks_max; /* 0: as the tracker has it */
 };
 
@@ -54,6 +54,9 @@ static const char help_text[] = "memcgprofd [OPTIONS]\n"
                                 "                   (default: " PINS_DIR ")\n"
                                 "  --settle-ms=N    Wait so long between the end of a container and its\n"
                                 "                   final report (default: 1000)\n"
+                                "  --residue-keep-ms=N\n"
+                                "                   Follow what is left of it so long from there on,\n"
+                                "                   unless its place is needed (default: 600000)\n"
                                 "  --groups-max=N   Profile at most so many groups at once\n"
                                 "                   (default: 1024)\n"
                                 "  --objects-max=N  Follow at most so many living objects\n"
@@ -76,13 +79,14 @@ static bool parse_size(const char *text, uint64_t *ret) {
 
 /* -1: go on; else the exit status. */
 static int parse_arguments(int argc, char **argv, struct arguments *a) {
-        enum { BUS = 256, STATE, RUN, PINS, SETTLE, GROUPS, OBJECTS, SITES, STACKS, VERSION };
+        enum { BUS = 256, STATE, RUN, PINS, SETTLE, RESIDUE_KEEP, GROUPS, OBJECTS, SITES, STACKS, VERSION };
         static const struct option options[] = {
                 {"bus", required_argument, NULL, BUS},
                 {"state-dir", required_argument, NULL, STATE},
                 {"run-dir", required_argument, NULL, RUN},
                 {"pins", required_argument, NULL, PINS},
                 {"settle-ms", required_argument, NULL, SETTLE},
+                {"residue-keep-ms", required_argument, NULL, RESIDUE_KEEP},
                 {"groups-max", required_argument, NULL, GROUPS},
                 {"objects-max", required_argument, NULL, OBJECTS},
                 {"sites-max", required_argument, NULL, SITES},
@@ -110,6 +114,10 @@ static int parse_arguments(int argc, char **argv, struct arguments *a) {
                 case SETTLE:
                         if (text_to_u64(optarg, &a->settle_ms) < 0 || a->settle_ms > SETTLE_MS_MAX)
                                 return usage("--settle-ms takes milliseconds from 0 to 600000.");
+                        break;
+                case RESIDUE_KEEP:
+                        if (text_to_u64(optarg, &a->residue_keep_ms) < 0 || a->residue_keep_ms > RESIDUE_KEEP_MS_MAX)
+                                return usage("--residue-keep-ms takes milliseconds from 0 to 86400000.");
                         break;
                 case GROUPS:
                         if (text_to_u64(optarg, &a->groups_max) < 0 || a->groups_max < 1 || a->groups_max > GROUPS_LIMIT)
@@ -245,8 +253,9 @@ static int begin_engine(struct daemon *d, const struct arguments *a, const struc
         };
         const struct manager_settings settings = {
                 .settle_usec = a->settle_ms * 1000,
-                .residue_usec = RESIDUE_USEC,
+                .residue_keep_usec = a->residue_keep_ms * 1000,
                 .lease_usec = LEASE_USEC,
+                .reports = report_limits_default,
                 .run_dir = a->run_dir,
         };
         struct tracker *tracker;
@@ -336,6 +345,7 @@ int daemon_run(int argc, char **argv, const struct daemon_setup *setup) {
                 .run_dir = RUN_DIR,
                 .pins = PINS_DIR,
                 .settle_ms = SETTLE_MS,
+                .residue_keep_ms = RESIDUE_KEEP_USEC_DEFAULT / 1000,
                 .groups_max = GROUPS_MAX_DEFAULT};
         _cleanup_(daemon_done) struct daemon d = {0};
         _cleanup_free_ char *sentence = NULL;

@@ -19,6 +19,7 @@
 #define SHOWN_BYTES_MAX 160
 
 static const char *const kinds[] = {"container", "cgroup", "host"};
+static const char *const reasons[] = {"oom", "oom-kill"};
 static const char *const end_sources[] = {"poststop", "cgroup-removed", "stopped", "daemon-start"};
 
 /* The same word as a constant; NULL: it is none of them. */
@@ -60,7 +61,20 @@ static json_t *save_init(const struct registration *r) {
 static json_t *save_end(const struct registration *r) {
         if (!r->ended)
                 return json_null();
-        return json_pack("{s:s, s:I}", "source", r->end_source, "at_us", (json_int_t)r->end_us);
+        return json_pack("{s:s, s:I, s:b, s:I}", "source", r->end_source, "at_us", (json_int_t)r->end_us, "live_known",
+                (int)r->live_known, "live_bytes", (json_int_t)r->live_bytes);
+}
+
+static json_t *save_snapshots(const struct snapshots *s) {
+        json_t *snapshots = json_array();
+
+        for (size_t i = 0; i < s->n; i++) {
+                const struct report_snapshot *x = &s->items[i];
+
+                (void)json_array_append_new(snapshots, json_pack("[s, I, I, I, s]", x->reason, (json_int_t)x->at_us,
+                                                               (json_int_t)x->ooms, (json_int_t)x->oom_kills, x->summary));
+        }
+        return snapshots;
 }
 
 /* A report is owed until it is on disk. */
@@ -69,9 +83,9 @@ static json_t *save_registration(const struct registration *r, bool retired) {
 
         if (!profile)
                 return NULL;
-        return json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:I, s:s?, s:b}", "profile", profile, "views", save_views(r),
+        return json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:[I, I], s:o, s:s?, s:b}", "profile", profile, "views", save_views(r),
                 "requesters", save_requesters(r), "mode", mode_to_string(r->mode), "init", save_init(r), "end", save_end(r),
-                "oom_kills", (json_int_t)r->oom_kills, "report", r->report, "retired", (int)retired);
+                "ooms", (json_int_t)r->oom.ooms, (json_int_t)r->oom.kills, "snapshots", save_snapshots(&r->snapshots), "report", r->report, "retired", (int)retired);
 }
 
 static bool append(json_t *profiles, const struct registration *r, bool retired) {
@@ -102,7 +116,7 @@ static int save(const struct manager *m, uint64_t generation) {
                 json_decref(profiles);
                 return -ENOMEM;
         }
-        return saved_state_write(m->run_dir,
+        return saved_state_write(m->settings.run_dir,
                 json_pack("{s:s, s:i, s:s, s:I, s:o, s:o}", "format", SAVED_FORMAT, "version", SAVED_VERSION, "tool",
                         MEMCGPROF_VERSION, "generation", (json_int_t)generation, "segments", segments, "profiles", profiles));
 }
@@ -116,7 +130,7 @@ void manager_save(struct manager *m) {
                 return;
         r = save(m, generation);
         if (r < 0 && !m->save_failed)
-                log_error("Profiles cannot be written down in %s, and would not outlive this daemon: %s.", m->run_dir,
+                log_error("Profiles cannot be written down in %s, and would not outlive this daemon: %s.", m->settings.run_dir,
                         strerror(-r));
         m->save_failed = r < 0;
 }
@@ -143,7 +157,7 @@ static int on_lease(sd_event_source *s, uint64_t usec, void *userdata) {
         const struct manager *m = userdata;
 
         engine_renew_lease(m->engine);
-        (void)sd_event_source_set_time_relative(s, m->lease_usec / LEASE_RENEWALS);
+        (void)sd_event_source_set_time_relative(s, m->settings.lease_usec / LEASE_RENEWALS);
         return 0;
 }
 
@@ -159,7 +173,7 @@ int manager_prepare_saving(struct manager *m, char **reterr) {
                 r = sd_event_source_set_enabled(m->save_source, SD_EVENT_OFF);
         if (r >= 0)
                 r = sd_event_add_time_relative(
-                        m->event, &m->lease_source, CLOCK_MONOTONIC, m->lease_usec / LEASE_RENEWALS, 0, on_lease, m);
+                        m->event, &m->lease_source, CLOCK_MONOTONIC, m->settings.lease_usec / LEASE_RENEWALS, 0, on_lease, m);
         if (r >= 0)
                 r = sd_event_source_set_enabled(m->lease_source, SD_EVENT_ON);
         if (r < 0)
@@ -232,22 +246,52 @@ static int take_end(const json_t *state, struct registration *r) {
                 return -EBADMSG;
         r->report = json_is_string(report) ? strdup(json_string_value(report)) : NULL;
         r->reported = r->report;
+        r->live_known = json_is_true(json_object_get(end, "live_known"));
+        r->live_bytes = json_integer_value(json_object_get(end, "live_bytes"));
+        return 0;
+}
+
+static int take_snapshots(const json_t *from, struct registration *r) {
+        const json_t *state;
+        size_t i;
+
+        json_array_foreach(from, i, state) {
+                const char *summary = json_string_value(json_array_get(state, 4));
+                struct report_snapshot snapshot = {
+                        .reason = word_of(reasons, ELEMENTS(reasons), json_array_get(state, 0)),
+                        .at_us = json_integer_value(json_array_get(state, 1)),
+                        .ooms = json_integer_value(json_array_get(state, 2)),
+                        .oom_kills = json_integer_value(json_array_get(state, 3)),
+                        .summary = summary ? strdup(summary) : NULL,
+                };
+
+                if (!snapshot.summary || !snapshot.reason) {
+                        free(snapshot.summary);
+                        return -EBADMSG;
+                }
+                snapshots_add(&r->snapshots, &snapshot);
+        }
         return 0;
 }
 
 /* What the registration knows beside its profile. */
 static int take_registration(const json_t *state, struct registration *r) {
-        const json_t *mode_word = json_object_get(state, "mode"), *oom_kills = json_object_get(state, "oom_kills");
+        const json_t *mode_word = json_object_get(state, "mode"), *ooms = json_object_get(state, "ooms");
         int mode = json_is_string(mode_word) ? mode_from_string(json_string_value(mode_word)) : -EBADMSG, error;
 
         if (mode < 0)
                 return -EBADMSG;
         r->mode = (enum mode)mode;
-        r->oom_kills = json_is_integer(oom_kills) ? json_integer_value(oom_kills) : -1;
+        if (json_array_size(ooms) == 2)
+                r->oom = (struct oom_counts){.ooms = json_integer_value(json_array_get(ooms, 0)),
+                        .kills = json_integer_value(json_array_get(ooms, 1))};
+        r->snapshot_kills = r->oom.kills;
         take_init(json_object_get(state, "init"), &r->init);
         error = take_views(json_object_get(state, "views"), r);
         if (error >= 0)
                 error = take_requesters(json_object_get(state, "requesters"), r);
+        if (error >= 0)
+                error = take_snapshots(json_object_get(state, "snapshots"), r);
         return error < 0 ? error : take_end(state, r);
 }
 
@@ -268,7 +312,7 @@ static int restore_place(struct manager *m, const struct registration *r) {
 /* What went on while nobody looked. */
 static void go_on(struct manager *m, struct registration *r, bool retired) {
         if (retired) { /* all but its report was done */
-                manager_release(m, r);
+                manager_release(m, r, "stopped");
                 return;
         }
         if (!r->ended && cgroup_gone(profile_cgroup(r->profile))) {
@@ -280,7 +324,7 @@ static void go_on(struct manager *m, struct registration *r, bool retired) {
                 return;
         }
         watch_stop(r->watch);
-        if (watch_set_timer(r->watch, r->reported ? m->residue_usec : m->settle_usec) < 0)
+        if (watch_set_timer(r->watch, r->reported ? m->settings.residue_keep_usec : m->settings.settle_usec) < 0)
                 log_error("The end of %s cannot be waited for.", r->views[0]->id);
 }
 
@@ -367,7 +411,7 @@ static int restore(struct manager *m, const json_t *saved, char **reterr) {
         }
         restore_registrations(m, states, profiles, n);
         if (manager_mode(m) == MODE_OFF) /* it was noted while there was no daemon */
-                manager_release_all(m, false);
+                manager_release_all(m, false, "mode-off");
         return 0;
 }
 
@@ -384,7 +428,7 @@ int manager_restore(struct manager *m, char **reterr) {
         _cleanup_free_ char *sentence = NULL;
         int r;
 
-        r = saved_state_read(m->run_dir, &saved, &sentence);
+        r = saved_state_read(m->settings.run_dir, &saved, &sentence);
         if (r < 0) {
                 if (r != -ENOENT)
                         log_warning("What the former daemon wrote down is of no use, and counting starts anew: %s.",

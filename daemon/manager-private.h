@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What manager.c (modes, ends, reports), manager-start.c (requests, admission) and manager-keep.c (what outlives the daemon)
- * share. Nobody else includes this.
+ * What manager.c (modes, ends, reports), manager-start.c (requests, admission), manager-oom.c (memory that runs out) and
+ * manager-keep.c (what outlives the daemon) share. Nobody else includes this.
  */
 #pragma once
 
@@ -12,8 +12,7 @@ struct manager {
         sd_event *event;
         struct engine *engine;
         struct state_dir *state;
-        uint64_t settle_usec, residue_usec, lease_usec;
-        const char *run_dir;
+        struct manager_settings settings;
         struct registry registry;
 
         const struct manager_listener *listener;
@@ -23,6 +22,10 @@ struct manager {
         struct report_writer *writer;
         struct registration *retired; /* out of the registry, still counting in the kernel */
         sd_event_source *clean_source;
+
+        sd_event_source *snapshot_source; /* of snapshots that are due and had to wait */
+        int64_t snapshot_us;              /* CLOCK_MONOTONIC: when one was last taken */
+        int64_t oom_turn_us;              /* CLOCK_MONOTONIC: when counts of some group may be read again */
 
         sd_event_source *save_source, *lease_source;
         bool restored;    /* what a former daemon left was taken up, or was nothing: there is something to write down */
@@ -39,22 +42,28 @@ int manager_prepare_saving(struct manager *m, char **reterr);
 /* Writes down what there is, now or when the loop comes to it. A failure is told once. */
 void manager_save_soon(struct manager *m);
 
+int64_t monotonic_us(void);
+
 extern const struct watch_handlers manager_watch_handlers; /* userdata: the registration */
 
 /* The container or cgroup is over: state `ended`, report after the settle time. Later calls only refine the source. */
 void manager_end(struct manager *m, struct registration *r, const char *source);
 
 /*
- * Takes the report if it is owed, tells the listener, and retires `r`: nobody can find it any more. What it holds in the kernel
- * goes at the next idle moment, because detaching programs takes longer than a starting container should wait; a profile that
- * begins before finds them attached.
+ * `why`, a static string, is the report's residue.closed_by. Takes the report if it is owed, tells the listener, and retires
+ * `r`: nobody can find it any more. What it holds in the kernel goes at the next idle moment, because detaching programs takes
+ * longer than a starting container should wait; a profile that begins before finds them attached.
  */
-void manager_release(struct manager *m, struct registration *r);
+void manager_release(struct manager *m, struct registration *r, const char *why);
 
-/* All that we count; the kernel's own record as well when the daemon itself is over. */
-void manager_release_all(struct manager *m, bool record);
+/* All that we count, for that reason; the kernel's own record as well when the daemon itself is over. */
+void manager_release_all(struct manager *m, bool record, const char *why);
 
-/* Frees what was retired, now. Returns false when there was nothing. */
+/*
+ * Reads what is left of something that was retired, for its report, and frees it; the other one does so with all of it. False
+ * when there was nothing.
+ */
+bool manager_flush_one(struct manager *m);
 bool manager_flush(struct manager *m);
 
 /* Ends the one that ended first. Returns false when there is none. */
@@ -65,3 +74,14 @@ void manager_refresh(struct registration *r);
 
 /* Tells the listener if a mode changed since it was last told, the machine's or that of profiles. */
 void manager_tell_mode(struct manager *m);
+
+/* Handlers of the watch, and the same for whoever reads the counts as it comes round. */
+uint64_t manager_oom(void *userdata, uint64_t times);
+uint64_t manager_oom_again(void *userdata);
+void manager_note_oom(struct registration *r);
+
+/* Before the end: what is due is taken, and what the journal was not told yet, it is told. */
+void manager_finish_oom(struct registration *r);
+
+int manager_prepare_oom(struct manager *m, char **reterr);
+void manager_done_oom(struct manager *m);

@@ -43,7 +43,7 @@ static void supersede(struct manager *m, const struct request *q, uint64_t cgrou
                 if (r->cgroup_id == cgroup_id || !streq(q->kind, "container") || !registration_view(r, q->kind, q->name))
                         continue;
                 manager_end(m, r, cgroup_gone(profile_cgroup(r->profile)) ? "cgroup-removed" : "stopped");
-                manager_release(m, r);
+                manager_release(m, r, "needed");
                 return;
         }
 }
@@ -114,7 +114,7 @@ static void send_away(struct manager *m, struct groups_leaving *leaving) {
                 struct registration *r = registry_by_cgroup(&m->registry, leaving->ids[--leaving->n]);
 
                 if (r)
-                        manager_release(m, r);
+                        manager_release(m, r, "needed");
         }
 }
 
@@ -221,7 +221,7 @@ static int enroll(struct manager *m, struct profile *profile, const struct reque
 
 /* Something in the tracker that nobody needs: what was retired, who has to go anyway, what ended first. */
 static bool make_room(struct manager *m, struct groups_leaving *leaving) {
-        if (manager_flush(m))
+        if (manager_flush_one(m))
                 return true;
         if (leaving->n == 0)
                 return manager_drop_ended(m);
@@ -293,7 +293,7 @@ static int join_or_begin(struct manager *m, struct cgroup **cgroup, const struct
         if (r && !r->ended)
                 return join_active(m, r, q, ret, reterr);
         if (r)
-                manager_release(m, r);
+                manager_release(m, r, "needed");
         error = begin(m, cgroup, q, ret, reterr);
         return error < 0 ? error : 1;
 }

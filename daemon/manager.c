@@ -4,7 +4,6 @@
 
 #include "log.h"
 #include "manager-private.h"
-#include "oom.h"
 #include "saved-state.h"
 #include "summary.h"
 #include "watch.h"
@@ -14,6 +13,9 @@
  * should not wait for; and when it comes in time it finds the programs attached.
  */
 #define CLEAN_USEC (UINT64_C(300) * 1000)
+
+/* How often the age of reports is looked at when none is written. */
+#define REPORTS_LOOK_USEC (UINT64_C(24) * 3600 * 1000000)
 
 /* Where counters are read as it comes round, groups take turns: so long lies between two of them. */
 #define LOOK_SPACING_USEC INT64_C(10000)
@@ -29,7 +31,7 @@ static int64_t now_us(void) {
         return read_clock(CLOCK_REALTIME);
 }
 
-static int64_t monotonic_us(void) {
+int64_t monotonic_us(void) {
         return read_clock(CLOCK_MONOTONIC);
 }
 
@@ -69,6 +71,15 @@ static void on_written(void *userdata, const struct final_report *f, const char 
         struct manager *m = userdata;
         struct registration *r = registry_by_cgroup(&m->registry, f->cgroup_id);
 
+        if (f->update) {
+                if (error == -ENOENT)
+                        log_debug("The final report of %s is gone already.", f->id);
+                else if (error < 0)
+                        log_error("The final report of %s stays as it was: %s", f->id, sentence ? sentence : strerror(-error));
+                else
+                        log_debug("The residue in %s is up to date (%s).", path, f->residue.closed_by);
+                return;
+        }
         if (error < 0)
                 log_error("No final report for %s: %s", f->id, sentence ? sentence : strerror(-error));
         else
@@ -84,26 +95,37 @@ static void on_written(void *userdata, const struct final_report *f, const char 
                 m->listener->finished(m->listener_data, f->object, path ? path : "");
 }
 
+/* One at a time: whoever calls meanwhile does not wait for all that are over. */
 static int on_clean(sd_event_source *s, uint64_t usec, void *userdata) {
         struct manager *m = userdata;
 
-        (void)manager_flush(m);
-        engine_clean(m->engine);
+        if (manager_flush_one(m))
+                (void)sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+        else
+                engine_clean(m->engine);
         return 0;
 }
 
 /* Ending */
 
 void manager_refresh(struct registration *r) {
-        int64_t oom_kills;
-
         r->refreshed_us = monotonic_us();
         (void)profile_note_counters(r->profile);
-        if (oom_read_kills(profile_cgroup(r->profile), &oom_kills) >= 0)
-                r->oom_kills = oom_kills;
+        manager_note_oom(r);
 }
 
-static struct final_report *take_report(const struct registration *r) {
+/* What remains now, of which f->summary has the sites. */
+static void take_residue(const struct registration *r, struct final_report *f, const char *closed_by) {
+        struct profile_totals totals;
+
+        f->residue = (struct report_residue){.summary = f->summary, .closed_by = closed_by};
+        if (!r->live_known || profile_totals(r->profile, &totals) < 0)
+                return;
+        f->residue.released_known = true;
+        f->residue.released_bytes = r->live_bytes - totals.live_bytes;
+}
+
+static struct final_report *take_report(const struct registration *r, const char *closed_by) {
         _cleanup_(final_report_freep) struct final_report *f = calloc(1, sizeof(*f));
         _cleanup_free_ char *sentence = NULL;
         int error;
@@ -113,41 +135,46 @@ static struct final_report *take_report(const struct registration *r) {
         f->object = strdup(r->views[0]->path);
         f->id = strdup(r->views[0]->name);
         f->cgroup_id = r->cgroup_id;
-        f->end = (struct report_end){.at_us = r->end_us, .source = r->end_source, .oom_kills = r->oom_kills};
+        f->end = (struct report_end){.at_us = r->end_us, .source = r->end_source, .oom_kills = r->oom.kills};
         f->end.exit_code = process_exit_code(&r->init, &f->end.exit_code_reason);
-        if (!f->object || !f->id)
+        if (!f->object || !f->id || snapshots_copy(&r->snapshots, &f->snapshots) < 0)
                 return NULL;
         error = profile_summary(r->profile, NULL, &f->summary, &sentence);
         if (error >= 0)
                 f->summary->mode = r->mode;
         else
                 log_error("The last summary of %s failed: %s", f->id, sentence ? sentence : strerror(-error));
+        take_residue(r, f, closed_by);
         return TAKE(f);
 }
 
-/* Takes the final report now; the writer's thread puts it on disk. */
-static void queue_report(struct manager *m, struct registration *r) {
+/* Takes the final report now, or what it has to say of the residue; the writer's thread puts it on disk. */
+static void queue_report(struct manager *m, struct registration *r, const char *closed_by) {
         struct final_report *f;
 
-        if (r->reported)
-                return;
-        r->reported = true;
         if (profile_is_record(r->profile))
                 return; /* it goes on in the kernel */
-        f = take_report(r);
+        f = take_report(r, closed_by);
         if (!f) {
                 log_error("No memory for the final report of %s.", r->views[0]->id);
                 return;
         }
+        f->update = r->reported;
+        r->reported = true;
         report_writer_add(m->writer, f);
 }
 
 static void mark_ended(struct manager *m, struct registration *r, const char *source) {
-        r->ended = true;
-        r->end_source = source;
+        struct profile_totals totals;
+
         r->end_us = now_us();
         manager_refresh(r);
+        manager_finish_oom(r);
+        r->ended = true;
+        r->end_source = source;
         watch_stop(r->watch);
+        r->live_known = profile_totals(r->profile, &totals) >= 0;
+        r->live_bytes = r->live_known ? totals.live_bytes : 0;
         profile_mark_ended(r->profile);
         groups_mark_ended(engine_groups(m->engine), r->cgroup_id);
 }
@@ -162,16 +189,19 @@ void manager_end(struct manager *m, struct registration *r, const char *source) 
         mark_ended(m, r, source);
         manager_save_soon(m);
         log_info("Profile of %s %s has ended (%s).", r->views[0]->kind, r->views[0]->id, source);
-        if (watch_set_timer(r->watch, m->settle_usec) < 0)
-                queue_report(m, r);
+        if (watch_set_timer(r->watch, m->settings.settle_usec) < 0)
+                queue_report(m, r, NULL);
         tell(m, r, "State");
         manager_tell_mode(m);
 }
 
-void manager_release(struct manager *m, struct registration *r) {
+void manager_release(struct manager *m, struct registration *r, const char *why) {
         if (!r->ended)
                 mark_ended(m, r, "stopped");
-        queue_report(m, r);
+        if (r->reported)
+                r->closed_by = why;
+        else
+                queue_report(m, r, why);
         for (size_t i = 0; m->listener && i < r->n_views; i++)
                 m->listener->removed(m->listener_data, r->views[i]);
         log_info("Profile of %s %s is removed.", r->views[0]->kind, r->views[0]->id);
@@ -190,25 +220,40 @@ bool manager_drop_ended(struct manager *m) {
 
         if (!r)
                 return false;
-        manager_release(m, r);
+        manager_release(m, r, "needed");
         return true;
 }
 
-bool manager_flush(struct manager *m) {
-        struct registration *retired = TAKE(m->retired);
-        bool any = retired;
+/* Of those the next daemon would know nothing: that is written down before they end (manager-keep.c). */
+static bool end_retired(struct manager *m, struct registration *list) {
+        if (!list)
+                return false;
+        for (struct registration *r = list; r; r = r->next)
+                if (r->closed_by)
+                        queue_report(m, r, r->closed_by);
+        manager_save(m);
+        while (list) {
+                struct registration *r = list;
 
-        if (any)
-                manager_save(m); /* before they end: see manager-keep.c */
-        while (retired) {
-                struct registration *r = retired;
-
-                retired = r->next;
+                list = r->next;
                 registration_free(r);
         }
-        if (any)
-                manager_save_soon(m); /* others may have been folded */
-        return any;
+        manager_save_soon(m); /* others may have been folded */
+        return true;
+}
+
+bool manager_flush_one(struct manager *m) {
+        struct registration *r = m->retired;
+
+        if (r) {
+                m->retired = r->next;
+                r->next = NULL;
+        }
+        return end_retired(m, r);
+}
+
+bool manager_flush(struct manager *m) {
+        return end_retired(m, TAKE(m->retired));
 }
 
 static void on_refresh(void *userdata) {
@@ -245,16 +290,23 @@ static void on_timeout(void *userdata) {
         struct manager *m = r->owner;
 
         if (r->reported) {
-                manager_release(m, r);
+                manager_release(m, r, "residue-keep");
                 return;
         }
-        queue_report(m, r);
-        if (watch_set_timer(r->watch, m->residue_usec) < 0)
-                manager_release(m, r);
+        queue_report(m, r, NULL);
+        if (watch_set_timer(r->watch, m->settings.residue_keep_usec) < 0)
+                manager_release(m, r, "residue-keep");
 }
 
 const struct watch_handlers manager_watch_handlers = {
-        .refresh = on_refresh, .look = on_look, .exited = on_exited, .removed = on_removed, .timeout = on_timeout};
+        .refresh = on_refresh,
+        .look = on_look,
+        .exited = on_exited,
+        .oom = manager_oom,
+        .oom_again = manager_oom_again,
+        .removed = on_removed,
+        .timeout = on_timeout,
+};
 
 int manager_container_stopped(struct manager *m, const char *id, char **reterr) {
         _cleanup_free_ char *requester = format("bus:container:%s", id);
@@ -292,7 +344,7 @@ int manager_stop(struct manager *m, const char *path, char **reterr) {
                 return fail(reterr, -EOPNOTSUPP,
                         "The host's profile is the kernel's own record on this machine; it costs nothing here and does not "
                         "end.");
-        manager_release(m, v->registration);
+        manager_release(m, v->registration, "stopped");
         manager_save(m);
         return 0;
 }
@@ -307,14 +359,14 @@ enum mode manager_effective_mode(const struct manager *m) {
         return groups_effective_mode(engine_groups(m->engine));
 }
 
-void manager_release_all(struct manager *m, bool record) {
+void manager_release_all(struct manager *m, bool record, const char *why) {
         size_t kept = 0;
 
         while (m->registry.n > kept)
                 if (!record && profile_is_record(m->registry.items[kept]->profile))
                         kept++;
                 else
-                        manager_release(m, m->registry.items[kept]);
+                        manager_release(m, m->registry.items[kept], why);
         (void)manager_flush(m);
 }
 
@@ -328,7 +380,7 @@ int manager_set_mode(struct manager *m, const char *text, char **reterr) {
         if (r < 0)
                 return r;
         if (mode == MODE_OFF)
-                manager_release_all(m, false);
+                manager_release_all(m, false, "mode-off");
         log_notice("Mode is %s.", text);
         manager_tell_mode(m);
         manager_save(m);
@@ -368,11 +420,8 @@ int manager_new(sd_event *event, struct engine *engine, struct state_dir *state,
         m->event = sd_event_ref(event);
         m->engine = engine;
         m->state = state;
-        m->settle_usec = settings->settle_usec;
-        m->residue_usec = settings->residue_usec;
-        m->lease_usec = settings->lease_usec;
-        m->run_dir = settings->run_dir;
-        r = report_writer_new(event, state, on_written, m, &m->writer, reterr);
+        m->settings = *settings;
+        r = report_writer_new(event, state, &settings->reports, REPORTS_LOOK_USEC, on_written, m, &m->writer, reterr);
         if (r < 0)
                 return r;
         r = sd_event_add_time_relative(event, &m->clean_source, CLOCK_MONOTONIC, 0, 0, on_clean, m);
@@ -380,7 +429,9 @@ int manager_new(sd_event *event, struct engine *engine, struct state_dir *state,
                 return fail(reterr, r, "Cannot prepare the event loop: %s.", strerror(-r));
         (void)sd_event_source_set_priority(m->clean_source, SD_EVENT_PRIORITY_IDLE);
         (void)sd_event_source_set_enabled(m->clean_source, SD_EVENT_OFF);
-        r = manager_prepare_saving(m, reterr);
+        r = manager_prepare_oom(m, reterr);
+        if (r >= 0)
+                r = manager_prepare_saving(m, reterr);
         if (r < 0)
                 return r;
         load_mode(m);
@@ -391,10 +442,10 @@ int manager_new(sd_event *event, struct engine *engine, struct state_dir *state,
 }
 
 void manager_stop_all(struct manager *m) {
-        manager_release_all(m, true);
+        manager_release_all(m, true, "daemon-stop");
         report_writer_finish(m->writer);
         m->restored = false;
-        saved_state_remove(m->run_dir);
+        saved_state_remove(m->settings.run_dir);
 }
 
 /* Their memory: what they count goes on. */
@@ -414,12 +465,13 @@ struct manager *manager_free(struct manager *m) {
         if (m->left)
                 forget_all(m);
         else
-                manager_release_all(m, true);
+                manager_release_all(m, true, "daemon-stop");
         registry_done(&m->registry);
         report_writer_free(m->writer);
         sd_event_source_disable_unref(m->clean_source);
         sd_event_source_disable_unref(m->save_source);
         sd_event_source_disable_unref(m->lease_source);
+        manager_done_oom(m);
         sd_event_unref(m->event);
         free(m);
         return NULL;

@@ -8,9 +8,13 @@
  * ContainerStopped says so and nobody else asked for it, or by StopProfile, which is an operator's word and outranks every
  * requester. The exit of the container's first process ends nothing, but the memcg's counters are read at that moment. The
  * host's profile does not end: StopProfile or a group that has to be alone takes it away at once. ended   the group goes on
- * counting frees; it never holds the engine. After the settle time the final report is taken. The profile stays readable until
- * somebody needs its place (the one that ended first goes first), StopProfile, or ten minutes. gone    whatever removes it
- * takes the final report first, if that has not been done. StopProfile on an active profile goes here at once.
+ * counting frees; it never holds the engine. After the settle time the final report is taken. The profile stays readable, and
+ * its residue is followed, until somebody needs its place (the one that ended first goes first), StopProfile, or
+ * `residue_keep`. gone whatever removes it takes the final report first; where that has been done, the report is brought up to
+ * date: what remains now, and why it is followed no longer. StopProfile on an active profile goes here at once.
+ *
+ * When memory runs out in the cgroup, a summary is kept for the report's snapshots and the journal names the largest sites. How
+ * often that happens is bounded, for one profile and for all together: manager-oom.c.
  *
  * Decisions where the contract leaves them open
  *   - One id, another cgroup (ids repeat over runtimes' roots, and over lives of a container): the older profile is ended, its
@@ -57,15 +61,18 @@ struct manager_listener {
 };
 
 struct manager_settings {
-        uint64_t settle_usec;  /* between the end of a container and its final report */
-        uint64_t residue_usec; /* how long an ended profile stays when nobody wants its place */
-        uint64_t lease_usec;   /* how long it counts on without a daemon */
-        const char *run_dir;   /* where what the next daemon has to know is written down; kept, not copied */
+        uint64_t settle_usec;       /* from the end of a profile to its final report */
+        uint64_t residue_keep_usec; /* from there on, while nobody needs its place */
+        uint64_t lease_usec;        /* how long it counts on without a daemon */
+        struct report_limits reports;
+        const char *run_dir; /* where what the next daemon has to know is written down; kept, not copied */
 };
 
+#define RESIDUE_KEEP_USEC_DEFAULT (UINT64_C(10) * 60 * 1000000)
+
 /*
- * Takes none of its arguments over; all must outlive it. Mode and state are those of the state directory. manager_restore() is
- * called once before anything else.
+ * Takes none of its arguments over; all but the settings must outlive it. Mode and state are those of the state directory.
+ * manager_restore() is called once before anything else.
  */
 int manager_new(sd_event *event, struct engine *engine, struct state_dir *state, const struct manager_settings *settings,
         struct manager **ret, char **reterr);

@@ -100,7 +100,7 @@ int registration_new(struct profile *profile, struct registration **ret) {
         if (!r)
                 return -ENOMEM;
         r->init = PROCESS_NONE;
-        r->oom_kills = -1;
+        r->oom = OOM_COUNTS_NONE;
         r->cgroup_id = cgroup->id;
         r->cgroup = text_escape(cgroup->path, strlen(cgroup->path), ID_BYTES_MAX);
         if (!r->cgroup)
@@ -122,6 +122,8 @@ struct registration *registration_free(struct registration *r) {
                 free(r->requesters[i]);
         free(r->cgroup);
         free(r->report);
+        free(r->untold);
+        snapshots_done(&r->snapshots);
         free(r);
         return NULL;
 }

@@ -8,8 +8,10 @@
  */
 #pragma once
 
+#include "oom.h"
 #include "process.h"
 #include "profile.h"
+#include "snapshots.h"
 
 #define VIEWS_MAX 8       /* names for one cgroup: its containers and its path */
 #define REQUESTERS_MAX 16 /* "hook", "bus:container:ID", "bus:cgroup:PATH", ... */
@@ -43,11 +45,22 @@ struct registration {
         bool ended;
         const char *end_source;    /* see struct report_end */
         int64_t end_us;            /* CLOCK_REALTIME */
-        int64_t oom_kills;         /* last good reading, -1: none */
-        int64_t refreshed_us;      /* CLOCK_MONOTONIC, of that reading */
+        int64_t refreshed_us;      /* CLOCK_MONOTONIC: counters were last read */
+        bool live_known;           /* at the end; */
+        int64_t live_bytes;        /* kernel memory */
         bool reported;             /* the final report was taken */
+        const char *closed_by;     /* why it is in no registry any more; NULL: it is, or its report says all already */
         char *report;              /* its path, once written */
         struct registration *next; /* in the manager's list of retired ones */
+
+        struct oom_counts oom; /* last good reading */
+        int64_t oom_us;        /* CLOCK_MONOTONIC: memory last ran out */
+        size_t oom_looks;      /* how often it was looked again since the kernel told */
+        struct snapshots snapshots;
+        int64_t snapshot_us;    /* CLOCK_MONOTONIC: when the newest one was taken */
+        int64_t snapshot_kills; /* what had been counted by then; at the beginning without one */
+        bool snapshot_due;      /* one has to wait for its turn */
+        char *untold;           /* the sites that the journal will hear of, once the kills have been counted */
 };
 
 struct registry {

@@ -7,6 +7,7 @@
 #include "report-writer.h"
 
 #define PRUNE_EVERY 32 /* reports written in a row */
+#define LOOK_ACCURACY_USEC UINT64_C(1000000)
 
 struct job {
         struct final_report *report;
@@ -21,9 +22,11 @@ struct queue {
 
 struct report_writer {
         const struct state_dir *state;
+        struct report_limits limits;
+        uint64_t look_usec;
         report_written_t written;
         void *userdata;
-        sd_event_source *source;
+        sd_event_source *source, *look_source;
         int fd; /* eventfd: something is done */
         pthread_t thread;
         bool running;      /* the thread was started */
@@ -32,6 +35,7 @@ struct report_writer {
         pthread_mutex_t mutex;
         pthread_cond_t wake, idle;
         struct queue todo, done;
+        bool look; /* old ones may be over their age */
         bool busy, quit;
 };
 
@@ -65,13 +69,32 @@ static struct job *job_free(struct job *j) {
 }
 DEFINE_CLEANUP(struct job, job_free)
 
+static void prune(struct report_writer *w, const char *keep) {
+        w->unpruned = 0;
+        (void)state_dir_prune_reports(w->state, &w->limits, keep);
+}
+
 /* Pruning reads the whole directory: not for each of many that are written in a row. */
 static void write_job(struct report_writer *w, struct job *j, bool last) {
-        j->error = final_report_write(j->report, w->state, &j->path, &j->sentence);
-        if (j->error < 0 || (++w->unpruned < PRUNE_EVERY && !last))
+        j->error = final_report_write(j->report, w->state, w->limits.bytes, &j->path, &j->sentence);
+        if (j->error >= 0 && (++w->unpruned >= PRUNE_EVERY || last))
+                prune(w, strrchr(j->path, '/') + 1);
+}
+
+/* With the mutex held, which is let go for as long as the disk takes. */
+static void do_job(struct report_writer *w, struct job *j, bool last) {
+        w->busy = true;
+        (void)pthread_mutex_unlock(&w->mutex);
+        if (j)
+                write_job(w, j, last);
+        else
+                prune(w, NULL);
+        (void)pthread_mutex_lock(&w->mutex);
+        w->busy = false;
+        if (!j)
                 return;
-        w->unpruned = 0;
-        (void)state_dir_prune_reports(w->state, &report_limits_default, strrchr(j->path, '/') + 1);
+        queue_push(&w->done, j);
+        (void)eventfd_write(w->fd, 1);
 }
 
 static void *work(void *userdata) {
@@ -80,20 +103,14 @@ static void *work(void *userdata) {
         (void)pthread_mutex_lock(&w->mutex);
         while (!w->quit) {
                 struct job *j = queue_pop(&w->todo);
-                bool last = !w->todo.first;
 
-                if (!j) {
-                        (void)pthread_cond_signal(&w->idle);
-                        (void)pthread_cond_wait(&w->wake, &w->mutex);
+                if (j || w->look) {
+                        w->look = w->look && j;
+                        do_job(w, j, !w->todo.first);
                         continue;
                 }
-                w->busy = true;
-                (void)pthread_mutex_unlock(&w->mutex);
-                write_job(w, j, last);
-                (void)pthread_mutex_lock(&w->mutex);
-                w->busy = false;
-                queue_push(&w->done, j);
-                (void)eventfd_write(w->fd, 1);
+                (void)pthread_cond_signal(&w->idle);
+                (void)pthread_cond_wait(&w->wake, &w->mutex);
         }
         (void)pthread_mutex_unlock(&w->mutex);
         return NULL;
@@ -126,14 +143,37 @@ static int on_done(sd_event_source *s, int fd, uint32_t revents, void *userdata)
         return 0;
 }
 
-int report_writer_new(sd_event *event, const struct state_dir *state, report_written_t written, void *userdata,
-        struct report_writer **ret, char **reterr) {
+static int on_look(sd_event_source *s, uint64_t usec, void *userdata) {
+        struct report_writer *w = userdata;
+
+        (void)pthread_mutex_lock(&w->mutex);
+        w->look = true;
+        (void)pthread_cond_signal(&w->wake);
+        (void)pthread_mutex_unlock(&w->mutex);
+        (void)sd_event_source_set_time_relative(s, w->look_usec);
+        (void)sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+        return 0;
+}
+
+/* Age goes on while the machine sleeps. */
+static int begin_looking(struct report_writer *w, sd_event *event) {
+        uint64_t accuracy = w->look_usec < LOOK_ACCURACY_USEC ? 1 : LOOK_ACCURACY_USEC;
+        int r = sd_event_add_time_relative(event, &w->look_source, CLOCK_BOOTTIME, w->look_usec, accuracy, on_look, w);
+
+        return r < 0 ? r : sd_event_source_set_priority(w->look_source, SD_EVENT_PRIORITY_IDLE);
+}
+
+int report_writer_new(sd_event *event, const struct state_dir *state, const struct report_limits *limits, uint64_t look_usec,
+        report_written_t written, void *userdata, struct report_writer **ret, char **reterr) {
         _cleanup_(report_writer_freep) struct report_writer *w = calloc(1, sizeof(*w));
         int r;
 
         if (!w)
                 return -ENOMEM;
         w->state = state;
+        w->limits = *limits;
+        w->look_usec = look_usec;
+        w->look = true;
         w->written = written;
         w->userdata = userdata;
         (void)pthread_mutex_init(&w->mutex, NULL);
@@ -147,6 +187,9 @@ int report_writer_new(sd_event *event, const struct state_dir *state, report_wri
         r = sd_event_add_io(event, &w->source, w->fd, EPOLLIN, on_done, w);
         if (r < 0)
                 return fail(reterr, r, "Cannot watch the writer of reports: %s.", strerror(-r));
+        r = begin_looking(w, event);
+        if (r < 0)
+                return fail(reterr, r, "Cannot make a timer for old reports: %s.", strerror(-r));
         r = -pthread_create(&w->thread, NULL, work, w);
         if (r < 0)
                 return fail(reterr, r, "Cannot start the writer of reports: %s.", strerror(-r));
@@ -172,7 +215,7 @@ void report_writer_add(struct report_writer *w, struct final_report *f) {
 
 void report_writer_finish(struct report_writer *w) {
         (void)pthread_mutex_lock(&w->mutex);
-        while (w->todo.first || w->busy)
+        while (w->todo.first || w->look || w->busy)
                 (void)pthread_cond_wait(&w->idle, &w->mutex);
         (void)pthread_mutex_unlock(&w->mutex);
         hand_over(w);
@@ -193,6 +236,7 @@ struct report_writer *report_writer_free(struct report_writer *w) {
         while ((j = queue_pop(&w->todo)) || (j = queue_pop(&w->done)))
                 job_free(j);
         sd_event_source_disable_unref(w->source);
+        sd_event_source_disable_unref(w->look_source);
         closep(&w->fd);
         (void)pthread_cond_destroy(&w->wake);
         (void)pthread_cond_destroy(&w->idle);

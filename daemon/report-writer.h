@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Writes final reports in a thread of its own: a disk that takes its time must not hold up the loop, where the hook of a
- * starting container waits. First in, first out, one at a time.
+ * starting container waits. First in, first out, one at a time. It removes the old ones too: after it has written, when it
+ * begins, and as time goes by, because what nobody adds to grows old as well.
  *
  * Invariants: a report belongs to the writer from report_writer_add() until it is handed to `written`, which runs in the loop's
  * thread; the thread touches the report and the state directory, and nothing else.
@@ -18,9 +19,9 @@ struct report_writer;
 typedef void (*report_written_t)(
         void *userdata, const struct final_report *f, const char *path, int error, const char *sentence);
 
-/* `state` must outlive the writer. */
-int report_writer_new(sd_event *event, const struct state_dir *state, report_written_t written, void *userdata,
-        struct report_writer **ret, char **reterr);
+/* `state` must outlive the writer. The age of reports is looked at every `look_usec`. */
+int report_writer_new(sd_event *event, const struct state_dir *state, const struct report_limits *limits, uint64_t look_usec,
+        report_written_t written, void *userdata, struct report_writer **ret, char **reterr);
 
 /* Ends the thread; reports that it has not begun are dropped. See report_writer_finish(). */
 struct report_writer *report_writer_free(struct report_writer *w);

@@ -23,14 +23,24 @@ int state_dir_write_mode(const struct state_dir *d, const char *word, char **ret
 /* Writes reports/`name` (no slashes) and returns its absolute path. */
 int state_dir_write_report(const struct state_dir *d, const char *name, const char *text, char **ret_path, char **reterr);
 
+/*
+ * One that is there already, under the same name: its text, and another text in its place that is as old as it was. -ENOENT
+ * when it is gone; it does not come back.
+ */
+int state_dir_read_report(const struct state_dir *d, const char *name, char **ret);
+int state_dir_replace_report(const struct state_dir *d, const char *name, const char *text, char **ret_path, char **reterr);
+
 /* What reports may take; the oldest go first. */
 struct report_limits {
         size_t count;
         uint64_t bytes;
-        uint64_t age_s;
+        uint64_t age_s; /* since they were written first */
 };
 
 extern const struct report_limits report_limits_default;
 
-/* Removes reports beyond the limits; `keep` is spared. Returns how many went, or a negative errno. */
+/*
+ * Removes reports beyond the limits; `keep` (the name of a file, or NULL) is spared. What is not named as reports are
+ * (ID-START-CGROUPID.json) is neither counted nor removed. Returns how many went, or a negative errno.
+ */
 int state_dir_prune_reports(const struct state_dir *d, const struct report_limits *limits, const char *keep);

@@ -6,10 +6,12 @@
 #include <sys/inotify.h>
 #include <time.h>
 
+#include "oom.h"
 #include "watch.h"
 
 #define LOOK_USEC UINT64_C(2000000)
 #define TIMER_ACCURACY_USEC UINT64_C(50000)
+#define OOM_ACCURACY_USEC UINT64_C(100)
 
 struct watch {
         sd_event *event;
@@ -18,7 +20,16 @@ struct watch {
         const struct watch_handlers *handlers;
         void *userdata;
         sd_event_source *exit_source, *parent_source, *populated_source, *look_source, *timer_source;
+        sd_event_source *oom_source, *oom_again_source; /* at most one of them is on */
+        int oom_fd;
 };
+
+static void stop_oom(struct watch *w) {
+        w->oom_source = sd_event_source_disable_unref(w->oom_source);
+        w->oom_again_source = sd_event_source_disable_unref(w->oom_again_source);
+        closep(&w->oom_fd);
+        w->oom_fd = -1;
+}
 
 struct watch *watch_free(struct watch *w) {
         if (!w)
@@ -36,6 +47,7 @@ void watch_stop(struct watch *w) {
         w->parent_source = sd_event_source_disable_unref(w->parent_source);
         w->populated_source = sd_event_source_disable_unref(w->populated_source);
         w->look_source = sd_event_source_disable_unref(w->look_source);
+        stop_oom(w);
 }
 
 static int on_process_exit(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
@@ -76,6 +88,36 @@ static int on_look(sd_event_source *s, uint64_t usec, void *userdata) {
         return 0;
 }
 
+static void look_again(struct watch *w, uint64_t usec) {
+        if (sd_event_source_set_time_relative(w->oom_again_source, usec) < 0 ||
+                sd_event_source_set_enabled(w->oom_again_source, SD_EVENT_ONESHOT) < 0)
+                stop_oom(w);
+}
+
+static int on_oom(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
+        struct watch *w = userdata;
+        uint64_t times = oom_take(w->cgroup, fd);
+
+        if (cgroup_gone(w->cgroup)) {
+                stop_oom(w);
+                return 0;
+        }
+        (void)sd_event_source_set_enabled(s, SD_EVENT_OFF);
+        look_again(w, w->handlers->oom(w->userdata, times));
+        return 0;
+}
+
+static int on_oom_again(sd_event_source *s, uint64_t usec, void *userdata) {
+        struct watch *w = userdata;
+        uint64_t again = w->handlers->oom_again(w->userdata);
+
+        if (again > 0)
+                look_again(w, again);
+        else
+                (void)sd_event_source_set_enabled(w->oom_source, SD_EVENT_ON);
+        return 0;
+}
+
 static int on_timer(sd_event_source *s, uint64_t usec, void *userdata) {
         struct watch *w = userdata;
 
@@ -111,6 +153,27 @@ static int watch_populated(struct watch *w, const struct cgroup_root *root) {
         return sd_event_add_inotify(w->event, &w->populated_source, path, IN_MODIFY, on_populated, w);
 }
 
+/* Ahead of what tells of the end, which may come right after. */
+static int watch_oom(struct watch *w) {
+        uint32_t events;
+        int r;
+
+        w->oom_fd = oom_open(w->cgroup, &events);
+        if (w->oom_fd < 0)
+                return w->oom_fd;
+        r = sd_event_add_io(w->event, &w->oom_source, w->oom_fd, events, on_oom, w);
+        if (r >= 0)
+                r = sd_event_source_set_priority(w->oom_source, SD_EVENT_PRIORITY_IMPORTANT);
+        if (r >= 0)
+                r = sd_event_add_time_relative(
+                        w->event, &w->oom_again_source, CLOCK_MONOTONIC, 0, OOM_ACCURACY_USEC, on_oom_again, w);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(w->oom_again_source, SD_EVENT_OFF);
+        if (r < 0)
+                stop_oom(w);
+        return r;
+}
+
 /* Everything that tells of its end. */
 static int watch_cgroup(struct watch *w, const struct cgroup_root *root) {
         uint64_t first = LOOK_USEC;
@@ -133,12 +196,15 @@ int watch_new(sd_event *event, const struct cgroup_root *root, const struct cgro
 
         if (!w)
                 return -ENOMEM;
+        w->oom_fd = -1;
         w->event = sd_event_ref(event);
         w->cgroup = cgroup;
         w->handlers = handlers;
         w->userdata = userdata;
         if (!cgroup_is_host(cgroup))
                 r = watch_cgroup(w, root);
+        if (r >= 0 && !cgroup_is_host(cgroup))
+                (void)watch_oom(w);
         if (r >= 0)
                 r = watch_set_process(w, init);
         if (r < 0)

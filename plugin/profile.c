@@ -270,7 +270,7 @@ static int record_summary(struct profile *p, const struct filter *filter, struct
         return 0;
 }
 
-int profile_summary(struct profile *p, const struct filter *filter, struct summary **ret, char **reterr) {
+static int read_summary(struct profile *p, const struct filter *filter, bool sweep, struct summary **ret, char **reterr) {
         _cleanup_(summary_freep) struct summary *s = calloc(1, sizeof(*s));
         _cleanup_(tracker_sample_done) struct tracker_sample sample = {};
         struct memcg_counters before;
@@ -281,7 +281,7 @@ int profile_summary(struct profile *p, const struct filter *filter, struct summa
                 return record_summary(p, filter, ret, reterr);
         if (!s)
                 return -ENOMEM;
-        sweep_us = engine_sweep(p->engine);
+        sweep_us = sweep ? engine_sweep(p->engine) : 0;
         (void)read_counters(p);
         before = p->account.last;
         r = scope_read(p->scope, &sample);
@@ -296,6 +296,14 @@ int profile_summary(struct profile *p, const struct filter *filter, struct summa
         s->sweep_us = sweep_us;
         *ret = TAKE(s);
         return 0;
+}
+
+int profile_summary(struct profile *p, const struct filter *filter, struct summary **ret, char **reterr) {
+        return read_summary(p, filter, true, ret, reterr);
+}
+
+int profile_glance(struct profile *p, const struct filter *filter, struct summary **ret, char **reterr) {
+        return read_summary(p, filter, false, ret, reterr);
 }
 
 /* Lists go on without it where the kernel has taken its record away; a summary says why. */

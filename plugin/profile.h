@@ -61,6 +61,9 @@ int profile_reset(struct profile *p);
  */
 int profile_summary(struct profile *p, const struct filter *filter, struct summary **ret, char **reterr);
 
+/* The same without a sweep, which takes tens of milliseconds: for a moment that is over by then. */
+int profile_glance(struct profile *p, const struct filter *filter, struct summary **ret, char **reterr);
+
 struct profile_totals {
         int64_t live_bytes, live_calls; /* charged and uncharged kernel memory */
         uint64_t lost;                  /* sum over all causes */

@@ -450,6 +450,12 @@ char *report_allocinfo(const struct allocinfo *a, const struct filter *filter) {
 /* ---- the others -----------------------------------------------------------------------------------------------------------
  */
 
+static json_t *end_json(const struct report_end *end) {
+        return json_pack("{s:I, s:s, s:o, s:o, s:o}", "at_us", (json_int_t)end->at_us, "source", end->source, "exit_code",
+                integer_or_null(end->exit_code >= 0, end->exit_code), "exit_code_reason", string_or_null(end->exit_code_reason),
+                "oom_kills", integer_or_null(end->oom_kills >= 0, end->oom_kills));
+}
+
 static json_t *final_head(const struct summary *s, const struct report_end *end) {
         json_t *o = document("memcgprof.report", s->backend, kernel_tags_allocations());
 
@@ -457,28 +463,98 @@ static json_t *final_head(const struct summary *s, const struct report_end *end)
         set_times(o, s);
         set(o, "lost", lost_json(s));
         set(o, "accurate", json_boolean(s->accurate));
-        set(o, "end",
-                json_pack("{s:I, s:s, s:o, s:o, s:o}", "at_us", (json_int_t)end->at_us, "source", end->source, "exit_code",
-                        integer_or_null(end->exit_code >= 0, end->exit_code), "exit_code_reason",
-                        string_or_null(end->exit_code_reason), "oom_kills",
-                        integer_or_null(end->oom_kills >= 0, end->oom_kills)));
-        set(o, "residue",
-                json_pack("{s:o, s:o}", "charged_bytes", integer_or_null(s->live_known, s->charged.kernel_bytes),
-                        "uncharged_bytes", integer_or_null(s->live_known, s->uncharged.kernel_bytes)));
-        set(o, "snapshots", json_array());
+        set(o, "end", end_json(end));
         return o;
 }
 
-char *report_final(const struct summary *s, const struct report_end *end) {
+/* User pages are none of it: they are the kernel's to drop, and their rows are estimates. */
+static void write_residue_sites(struct text_json *j, const struct summary *s) {
+        size_t n = 0;
+
+        text_json_open(j, "sites", '[');
+        for (size_t i = 0; i < s->n_rows && n < REPORT_RESIDUE_SITES; i++) {
+                const struct row *r = &s->rows[i];
+
+                if (r->type == TYPE_USER || !r->live_known || figures_live_bytes(&r->figures) <= 0)
+                        continue;
+                write_row(j, r);
+                n++;
+        }
+        text_json_close(j, ']');
+}
+
+static void write_residue(struct text_json *j, const char *name, const struct report_residue *r) {
+        const struct summary *s = r->summary;
+        bool known = s->live_known;
+
+        text_json_open(j, name, '{');
+        write_known(j, "charged_bytes", known, s->charged.kernel_bytes);
+        write_known(j, "uncharged_bytes", known, s->uncharged.kernel_bytes);
+        text_json_integer(j, "at_us", s->at_us);
+        write_known(j, "bytes", known, s->charged.kernel_bytes + s->uncharged.kernel_bytes);
+        write_known(j, "calls", known, figures_live_calls(&s->totals));
+        write_known(j, "released_bytes", known && r->released_known, r->released_bytes);
+        write_string(j, "closed_by", r->closed_by);
+        write_residue_sites(j, s);
+        text_json_close(j, '}');
+}
+
+static void write_snapshots(struct text_json *j, const struct report_snapshot *snapshots, size_t n) {
+        text_json_open(j, "snapshots", '[');
+        for (size_t i = 0; i < n; i++) {
+                const struct report_snapshot *p = &snapshots[i];
+
+                text_json_open(j, NULL, '{');
+                write_string(j, "reason", p->reason);
+                text_json_integer(j, "at_us", p->at_us);
+                write_known(j, "ooms", p->ooms >= 0, p->ooms);
+                write_known(j, "oom_kills", p->oom_kills >= 0, p->oom_kills);
+                text_json_raw(j, ",\"summary\":", strlen(",\"summary\":"));
+                text_json_raw(j, p->summary, strcspn(p->summary, "\n"));
+                text_json_close(j, '}');
+        }
+        text_json_close(j, ']');
+}
+
+char *report_final(const struct summary *s, const struct report_end *end, const struct report_residue *residue,
+        const struct report_snapshot *snapshots, size_t n) {
         _cleanup_(text_json_done) struct text_json j = {};
 
         if (write_head(&j, final_head(s, end)) < 0)
                 return NULL;
+        write_residue(&j, "residue", residue);
+        write_snapshots(&j, snapshots, n);
         text_json_raw(&j, ",\"summary\":", strlen(",\"summary\":"));
         if (write_summary(&j, s) < 0)
                 return NULL;
         text_json_raw(&j, "}\n", 2);
         return text_json_take(&j);
+}
+
+static json_t *residue_json(const struct report_residue *residue) {
+        _cleanup_(text_json_done) struct text_json j = {};
+        _cleanup_free_ char *text = NULL;
+
+        write_residue(&j, NULL, residue);
+        text = text_json_take(&j);
+        return text ? json_loads(text, 0, NULL) : NULL;
+}
+
+int report_update(const char *text, const struct report_end *end, const struct report_residue *residue, char **ret) {
+        json_t *o = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+        const char *name = json_string_value(json_object_get(o, "format"));
+        char *made = NULL;
+        int r = 0;
+
+        if (!name || !streq(name, "memcgprof.report"))
+                r = -EBADMSG;
+        else if (json_object_set_new(o, "end", end_json(end)) < 0 ||
+                 json_object_set_new(o, "residue", residue_json(residue)) < 0 || !(made = report_text(o)))
+                r = -ENOMEM;
+        json_decref(o);
+        if (r >= 0)
+                *ret = made;
+        return r;
 }
 
 static json_t *item_json(const char *name, bool available, const char *reason) {

@@ -28,7 +28,33 @@ struct report_end {
         int64_t oom_kills; /* -1: not known */
 };
 
-char *report_final(const struct summary *s, const struct report_end *end); /* memcgprof.report */
+/* What outlived the scope, as `summary` (unfiltered, by bytes) has it. */
+struct report_residue {
+        const struct summary *summary;
+        bool released_known;
+        int64_t released_bytes; /* of what was live at the end, gone since */
+        const char *closed_by;  /* "residue-keep", "needed", "stopped", "mode-off", "daemon-stop"; NULL: still followed */
+};
+
+#define REPORT_RESIDUE_SITES 10 /* at most so many of the largest are named */
+
+/* A summary that was kept on the way. */
+struct report_snapshot {
+        const char *reason; /* "oom", "oom-kill" */
+        int64_t at_us;
+        int64_t ooms, oom_kills; /* in the memcg until then; -1: not known */
+        char *summary;           /* text of report_summary(); the caller's */
+};
+
+/* memcgprof.report; snapshots oldest first. */
+char *report_final(const struct summary *s, const struct report_end *end, const struct report_residue *residue,
+        const struct report_snapshot *snapshots, size_t n);
+
+/*
+ * A report that was written before, brought up to date: residue and end are replaced, all else stays as it is there. -EBADMSG
+ * when `text` is no report.
+ */
+int report_update(const char *text, const struct report_end *end, const struct report_residue *residue, char **ret);
 
 struct report_list_entry {
         const char *object; /* D-Bus object path */

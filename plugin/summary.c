@@ -349,6 +349,12 @@ int summary_apply(struct summary *s, const struct filter *filter) {
         return 0;
 }
 
+void summary_cut(struct summary *s, size_t limit) {
+        cut_rows(s, (int64_t)limit);
+        s->filter.given |= 1u << FILTER_LIMIT;
+        s->filter.integers[FILTER_LIMIT] = (int64_t)limit;
+}
+
 int summary_take_record(struct summary *s, struct allocinfo *record, const struct filter *filter) {
         static const struct filter everything;
         int r = copy_filter(filter ?: &everything, &s->filter);

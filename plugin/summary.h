@@ -129,3 +129,6 @@ void row_done(struct row *r);
  * Applies `filter` to s->rows in place: drops, groups, sorts, cuts. Totals are untouched. Fills s->filter and s->total_sites.
  */
 int summary_apply(struct summary *s, const struct filter *filter);
+
+/* Keeps the first `limit` rows of one whose filter was applied, which says so from now on. */
+void summary_cut(struct summary *s, size_t limit);

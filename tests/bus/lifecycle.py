@@ -454,8 +454,13 @@ def full_disk(t):
                     client.manager("StopProfile", dbus.ObjectPath(path))
                     equal(finished.next(), [path, ""], "ProfileFinished without a report")
                     equal(os.listdir(os.path.join(daemon.state, "reports")), [], "what is left of it")
-                    check("No final report" in daemon.log_text(), "the operator is not told")
+                    check(re.search(r"No final report for /\S+: Cannot write \S+\.json: No space left on device\.\n", daemon.log_text()),
+                          "the operator is not told what it was: " + daemon.log_text()[-1000:])
                     equal(client.paths(), [], "it goes on")
+                    daemon.write()
+                    path = str(client.manager("StartProfile", f"cgroup:{g.path}"))
+                    client.manager("StopProfile", dbus.ObjectPath(path))
+                    equal(finished.next(), [path, daemon.reports()[0]], "a report that has room")
                 daemon.stop()
             finally:
                 run(["umount", daemon.state])
@@ -465,24 +470,25 @@ def reports_are_bounded(t):
     reports = os.path.join(t.daemon.state, "reports")
     now = time.time()
     for i in range(1010):
-        name = os.path.join(reports, f"old-{i:04}.json")
+        name = os.path.join(reports, f"old{i:04}-20260101T000000Z-7.json")
         open(name, "w", encoding="ascii").close()
         os.utime(name, (now - 1000 - i, now - 1000 - i))
-    ancient = os.path.join(reports, "ancient.json")
+    ancient = os.path.join(reports, "ancient-20260101T000000Z-7.json")
     open(ancient, "w", encoding="ascii").close()
     os.utime(ancient, (now - 100 * 86400,) * 2)
-    other = os.path.join(reports, "notes.txt")
+    other = os.path.join(reports, "notes.json")
     open(other, "w", encoding="ascii").close()
+    os.utime(other, (now - 100 * 86400,) * 2)
     with Group() as g, Signals(t.bus, "ProfileFinished") as finished:
         t.client.manager("StopProfile", t.client.manager("StartProfile", f"cgroup:{g.path}"))
         file = finished.next()[1]
-    eventually(lambda: len(t.daemon.reports()) <= 1000, 10, "at most 1000 reports")
+    eventually(lambda: len(t.daemon.reports()) <= 1001, 10, "at most 1000 reports, and notes.json")
     check(os.path.exists(file), "the newest one went")
-    check(os.path.exists(os.path.join(reports, "old-0000.json")) and not os.path.exists(os.path.join(reports, "old-1009.json")), "not the oldest went")
+    check(os.path.exists(os.path.join(reports, "old0000-20260101T000000Z-7.json")) and
+          not os.path.exists(os.path.join(reports, "old1009-20260101T000000Z-7.json")), "not the oldest went")
     check(not os.path.exists(ancient) and os.path.exists(other), "age, or somebody else's file")
     for name in t.daemon.reports():
         os.unlink(name)
-    os.unlink(other)
 
 
 def always_whole(t):

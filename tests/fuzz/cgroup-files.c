@@ -50,16 +50,16 @@ static void check_group(enum cgroup_layout layout) {
         static char path[] = "/fuzz";
         static int directory = -1;
         struct memcg_counters c = {};
-        int64_t kills = -7;
+        struct oom_counts ooms = {.ooms = -7, .kills = -7};
         int r;
 
         if (directory < 0)
                 directory = open(fuzz_directory(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         demand(memcg_read(&(struct cgroup){.path = path, .fd = directory, .layout = layout}, &c) == 0);
         check(&c, layout == CGROUP_V2 ? BIT(_MEMCG_MAX) - 1 : stat_v1 | BIT(MEMCG_CURRENT));
-        r = oom_read_kills(&(struct cgroup){.path = path, .fd = directory, .layout = layout}, &kills);
+        r = oom_read(&(struct cgroup){.path = path, .fd = directory, .layout = layout}, &ooms);
         demand(r == 0 || r == -ENODATA || r == -E2BIG);
-        demand(r == 0 ? kills >= 0 : kills == -7);
+        demand(r == 0 ? ooms.kills >= 0 || ooms.ooms >= 0 : ooms.kills == -7 && ooms.ooms == -7);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -48,6 +48,21 @@ class Group:
         self.processes.append(process)
         return process
 
+    def limit(self, size):
+        """So many bytes, and no swap beyond them."""
+        names = (("memory.max", "memory.swap.max"), ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"))[self.version == "v1"]
+        for name, value in zip(names, (size, 0 if self.version == "v2" else size)):
+            path = os.path.join(self.directory, name.encode())
+            if os.path.exists(path):  # swap is not accounted everywhere
+                with open(path, "w", encoding="ascii") as f:
+                    f.write(str(value))
+
+    def kills(self):
+        """How many the kernel has killed here for want of memory, as it says itself."""
+        name = b"memory.events" if self.version == "v2" else b"memory.oom_control"
+        with open(os.path.join(self.directory, name), encoding="ascii") as f:
+            return int(dict(line.split() for line in f)["oom_kill"])
+
     def __exit__(self, *_):
         self.remove()
 

@@ -104,7 +104,9 @@ def identity(document):
     if not isinstance(document, dict):
         return []
     if "summary" in document:
-        return identity(document["summary"])
+        snapshots = document.get("snapshots")
+        return identity(document["summary"]) + [f"snapshot: {e}" for s in (snapshots if isinstance(snapshots, list) else ())
+                                                for e in identity(s)]
     totals, account = document.get("totals"), document.get("reconcile")
     if not isinstance(totals, dict) or not isinstance(account, dict):
         return []

@@ -213,17 +213,65 @@ static void test_summary(void **state) {
         }
 }
 
+static json_t *residue_sites(const struct summary *s) {
+        json_t *sites = json_array();
+
+        for (size_t i = 0; i < s->n_rows && json_array_size(sites) < REPORT_RESIDUE_SITES; i++)
+                if (s->rows[i].type != TYPE_USER && s->rows[i].live_known && figures_live_bytes(&s->rows[i].figures) > 0)
+                        json_array_append_new(sites, row_json(&s->rows[i]));
+        return sites;
+}
+
+/* Snapshots are summaries as they were written, and so are the rows of the residue. */
 static void test_final(void **state) {
+        const struct report_end end = {.at_us = 1, .source = "stopped", .exit_code = -1, .oom_kills = -1};
+
         for (int i = 0; i < ROUNDS / 10; i++) {
-                const struct report_end end = {.at_us = 1, .source = "stopped", .exit_code = -1, .oom_kills = -1};
-                _cleanup_(summary_freep) struct summary *s = make();
-                _cleanup_free_ char *text = report_final(s, &end), *wanted = NULL, *summary = report_summary(s);
+                _cleanup_(summary_freep) struct summary *s = make(), *early = make();
+                const struct report_residue residue = {.summary = s, .released_known = maybe(), .closed_by = "needed"};
+                struct report_snapshot snapshots[] = {
+                        {.reason = "oom", .at_us = 5, .ooms = 1, .oom_kills = -1, .summary = report_summary(early)},
+                        {.reason = "oom-kill", .at_us = 6, .ooms = -1, .oom_kills = 3, .summary = report_summary(s)}};
+                _cleanup_free_ char *text = report_final(s, &end, &residue, snapshots, i % 3), *wanted = NULL;
+                json_t *document, *sites, *kept;
 
                 assert_non_null(text);
                 wanted = by_jansson(text, s, true);
                 assert_string_equal(text, wanted);
-                summary[strlen(summary) - 1] = '\0';
-                assert_non_null(strstr(text, summary));
+                snapshots[1].summary[strlen(snapshots[1].summary) - 1] = '\0';
+                assert_non_null(strstr(text, snapshots[1].summary)); /* the last summary itself */
+                document = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+                sites = residue_sites(s);
+                assert_true(json_equal(json_object_get(json_object_get(document, "residue"), "sites"), sites));
+                kept = json_object_get(document, "snapshots");
+                assert_int_equal(json_array_size(kept), i % 3);
+                if (i % 3 == 2) {
+                        assert_true(json_equal(
+                                json_object_get(json_array_get(kept, 1), "summary"), json_object_get(document, "summary")));
+                        assert_true(json_is_null(json_object_get(json_array_get(kept, 1), "ooms")));
+                        assert_int_equal(json_integer_value(json_object_get(json_array_get(kept, 1), "oom_kills")), 3);
+                }
+                json_decref(sites);
+                json_decref(document);
+                free(snapshots[0].summary);
+                free(snapshots[1].summary);
+        }
+}
+
+static void test_update(void **state) {
+        const struct report_end end = {.at_us = 1, .source = "stopped", .exit_code = -1, .oom_kills = -1};
+        static const char *const wrong[] = {"", "{", "[]", "{}", "{\"format\":\"memcgprof.summary\"}", "{\"format\":7}"};
+
+        for (int i = 0; i < ROUNDS / 10; i++) {
+                _cleanup_(summary_freep) struct summary *s = make(), *late = make();
+                const struct report_residue first = {.summary = s}, last = {.summary = late, .closed_by = "residue-keep"};
+                _cleanup_free_ char *text = report_final(s, &end, &first, NULL, 0), *updated = NULL, *wanted = NULL;
+
+                assert_int_equal(report_update(text, &end, &last, &updated), 0);
+                wanted = report_final(s, &end, &last, NULL, 0);
+                assert_string_equal(updated, wanted);
+                for (size_t k = 0; k < ELEMENTS(wrong); k++)
+                        assert_int_equal(report_update(wrong[k], &end, &last, &updated), -EBADMSG);
         }
 }
 
@@ -231,6 +279,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_summary),
                 cmocka_unit_test(test_final),
+                cmocka_unit_test(test_update),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
