@@ -9,7 +9,7 @@ struct manager {
         sd_event *event;
         struct engine *engine;
         struct state_dir *state;
-        uint64_t settle_usec;
+        struct manager_settings settings;
         struct registry registry;
 
         const struct manager_listener *listener;

@@ -9,7 +9,7 @@
  * requester. The exit of the container's first process ends nothing, but the memcg's counters are read at that moment. The
  * host's profile does not end: StopProfile or a group that has to be alone takes it away at once. ended   the group goes on
  * counting frees; it never holds the engine. After the settle time the final report is taken. The profile stays readable until
- * somebody needs its place (the one that ended first goes first), StopProfile, or ten minutes. gone    whatever removes it
+ * somebody needs its place (the one that ended first goes first), StopProfile, or ResidueKeep=. gone    whatever removes it
  * takes the final report first, if that has not been done. StopProfile on an active profile goes here at once.
  *
  * Decisions where the contract leaves them open
@@ -54,9 +54,17 @@ struct manager_listener {
         void (*mode_changed)(void *userdata, bool mode, bool effective_mode);
 };
 
-/* Takes none of its arguments over; all must outlive it. Mode and state are those of the state directory. */
-int manager_new(sd_event *event, struct engine *engine, struct state_dir *state, uint64_t settle_usec, struct manager **ret,
-        char **reterr);
+/* What an operator sets (config.h). */
+struct manager_settings {
+        uint64_t settle_usec;       /* between the end of a profile and its final report */
+        uint64_t residue_keep_usec; /* how long it stays readable after that, if nobody needs its place; UINT64_MAX: no limit */
+        struct spec_caps caps;      /* of what annotations ask for */
+        struct report_limits reports;
+};
+
+/* Takes none of its arguments over; all but the settings must outlive it. Mode and state are those of the state directory. */
+int manager_new(sd_event *event, struct engine *engine, struct state_dir *state, const struct manager_settings *settings,
+        struct manager **ret, char **reterr);
 struct manager *manager_free(struct manager *m); /* see manager_stop_all(): reports not written by then are lost */
 DEFINE_CLEANUP(struct manager, manager_free)
 
@@ -103,6 +111,9 @@ const struct registry *manager_registry(const struct manager *m);
 struct engine *manager_engine(const struct manager *m);
 enum mode manager_mode(const struct manager *m);
 enum mode manager_effective_mode(const struct manager *m);
+
+/* Nothing is profiled, and nothing that has ended can be read any more. The kernel's own record does not count. */
+bool manager_idle(const struct manager *m);
 
 /* Ends everything and writes every report that is owed before it returns: for the end of the daemon. */
 void manager_stop_all(struct manager *m);

@@ -21,6 +21,7 @@ struct queue {
 
 struct report_writer {
         const struct state_dir *state;
+        const struct report_limits *limits;
         report_written_t written;
         void *userdata;
         sd_event_source *source;
@@ -71,7 +72,7 @@ static void write_job(struct report_writer *w, struct job *j, bool last) {
         if (j->error < 0 || (++w->unpruned < PRUNE_EVERY && !last))
                 return;
         w->unpruned = 0;
-        (void)state_dir_prune_reports(w->state, &report_limits_default, strrchr(j->path, '/') + 1);
+        (void)state_dir_prune_reports(w->state, w->limits, strrchr(j->path, '/') + 1);
 }
 
 static void *work(void *userdata) {
@@ -126,14 +127,15 @@ static int on_done(sd_event_source *s, int fd, uint32_t revents, void *userdata)
         return 0;
 }
 
-int report_writer_new(sd_event *event, const struct state_dir *state, report_written_t written, void *userdata,
-        struct report_writer **ret, char **reterr) {
+int report_writer_new(sd_event *event, const struct state_dir *state, const struct report_limits *limits,
+        report_written_t written, void *userdata, struct report_writer **ret, char **reterr) {
         _cleanup_(report_writer_freep) struct report_writer *w = calloc(1, sizeof(*w));
         int r;
 
         if (!w)
                 return -ENOMEM;
         w->state = state;
+        w->limits = limits;
         w->written = written;
         w->userdata = userdata;
         (void)pthread_mutex_init(&w->mutex, NULL);

@@ -18,9 +18,9 @@ struct report_writer;
 typedef void (*report_written_t)(
         void *userdata, const struct final_report *f, const char *path, int error, const char *sentence);
 
-/* `state` must outlive the writer. */
-int report_writer_new(sd_event *event, const struct state_dir *state, report_written_t written, void *userdata,
-        struct report_writer **ret, char **reterr);
+/* `state` and `limits` must outlive the writer. */
+int report_writer_new(sd_event *event, const struct state_dir *state, const struct report_limits *limits,
+        report_written_t written, void *userdata, struct report_writer **ret, char **reterr);
 
 /* Ends the thread; reports that it has not begun are dropped. See report_writer_finish(). */
 struct report_writer *report_writer_free(struct report_writer *w);

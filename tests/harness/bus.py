@@ -22,6 +22,7 @@ CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configurat
 <busconfig>
   <type>session</type>
   <listen>unix:path=%s/bus</listen>
+  <servicedir>%s/services</servicedir>
   <auth>EXTERNAL</auth>
   <policy context="default">
     <allow send_destination="*" eavesdrop="true"/>
@@ -47,7 +48,9 @@ class Bus:
         directory = self.scratch.__enter__()
         os.chmod(directory, 0o755)
         with open(f"{directory}/bus.conf", "w", encoding="utf-8") as f:
-            f.write(CONFIG % directory)
+            f.write(CONFIG % (directory, directory))
+        self.services = f"{directory}/services"
+        os.mkdir(self.services)
         with open(f"{directory}/log", "wb") as log:
             self.process = subprocess.Popen(
                 [daemon, f"--config-file={directory}/bus.conf", "--nofork", "--nopidfile", "--print-address"],
@@ -72,6 +75,20 @@ class Bus:
 
     def thaw(self):
         os.kill(self.process.pid, signal.SIGCONT)
+
+    def activate(self, command):
+        """From now on a call to the name starts this command, if nobody has the name."""
+        with open(f"{self.services}/{NAME}.service", "w", encoding="utf-8") as f:
+            f.write(f"[D-BUS Service]\nName={NAME}\nExec={' '.join(command)}\n")
+        self.busctl("call", "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "ReloadConfig")
+
+    def owner(self):
+        """The process that has the name, or None. Starts nobody."""
+        try:
+            answer = self.busctl("--json=short", "call", "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "GetConnectionUnixProcessID", "s", NAME)
+        except BusError:
+            return None
+        return json.loads(answer)["data"][0]
 
     def busctl(self, *arguments, seconds=30):
         """busctl's standard output; BusError with its words when it fails."""
