@@ -5,7 +5,9 @@
 import contextlib
 import os
 import random
+import shlex
 import signal
+import socket
 import threading
 import time
 
@@ -14,30 +16,94 @@ from bus import Bus
 from client import Client
 from group import Group
 from proc import PATIENCE, SOURCE, ended_pid, eventually
-from tap import check, equal, main
+from tap import Failure, check, equal, main
 
 from fake import Fake
 
-ROUNDS = 60
+ROUNDS = 200
+FAREWELLS = 8
 
 
 class Activated(Fake):
-    """memcgprofd-fake that only the bus starts."""
+    """memcgprofd-fake that only the bus starts. `through`: the address that it has its bus at; systemd: it is told that there is one."""
 
-    def __init__(self, bus, idle, root="/nonexistent"):
-        self.idle = idle
-        super().__init__(bus, root=root)
+    def __init__(self, bus, idle, root="/nonexistent", through=None, systemd=False):
+        self.idle, self.systemd = idle, systemd
+        super().__init__(bus, *([f"--bus={through}"] if through else []), root=root)
 
     def start(self, seconds=60):
         self.configure(f"[Daemon]\nIdleExit={self.idle}\n[Profiles]\nResidueKeep=0\n")
-        self.bus.activate(self.command())
+        starter, self.starts, self.status = (f"{self.directory}/{name}" for name in ("starter", "starts", "status"))
+        notify = f"NOTIFY_SOCKET={self.directory}/notify " if self.systemd else ""
+        with open(starter, "w", encoding="ascii") as f:
+            f.write(f"#!/bin/sh\necho $$ >>{self.starts}\n{notify}{shlex.join(self.command())}\necho $? >>{self.status}\n")
+        os.chmod(starter, 0o700)
+        self.notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notified.bind(f"{self.directory}/notify")
+        self.bus.activate([starter])
 
     def stop(self):
         """It ends by itself, now that nobody calls: or else it would outlive its files."""
+        self.notified.close()
         pid = self.bus.owner()
-        if pid:
+        if pid and pid != os.getpid():
             os.kill(pid, signal.SIGTERM)
-            ended_pid(pid, 20)
+        eventually(lambda: len(self.words(self.starts)) == len(self.statuses()), 20, "all that were started have ended")
+
+    @staticmethod
+    def words(path):
+        with contextlib.suppress(FileNotFoundError), open(path, encoding="ascii") as f:
+            return f.read().split()
+        return []
+
+    def statuses(self):
+        """Exit statuses of those that have ended."""
+        return self.words(self.status)
+
+
+class Relay:
+    """Stands between the daemon and its bus. When the daemon says a certain word for the first time, a call is made, and the bus
+    hears the word only after the daemon has got the call."""
+
+    def __init__(self, bus, word, call):
+        self.bus, self.word, self.call, self.heard = bus, word, call, 0
+        self.delivered = threading.Event()
+        self.path = f"{bus.services}/relay"
+        self.address = f"unix:path={self.path}"
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.listener.listen()
+
+    def __enter__(self):
+        threading.Thread(target=self.accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self.listener.accept()
+                far = socket.socket(socket.AF_UNIX)
+                far.connect(self.bus.address.split("=", 1)[1].split(",")[0])
+                for pair in (near, far, True), (far, near, False):
+                    threading.Thread(target=self.forward, args=pair, daemon=True).start()
+
+    def forward(self, from_, to, watched):
+        with contextlib.suppress(OSError):
+            while data := from_.recv(1 << 16):
+                if watched and self.word in data:
+                    self.heard += 1
+                    if self.heard == 1:
+                        threading.Thread(target=self.call, daemon=True).start()
+                        self.delivered.wait(20 * PATIENCE)
+                to.sendall(data)
+                if not watched and b"StartProfile" in data:
+                    self.delivered.set()
+        for s in from_, to:
+            with contextlib.suppress(OSError):
+                s.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager
@@ -135,43 +201,65 @@ def a_late_call_is_answered():
         client.stop(*answers)
 
 
-class Caller(threading.Thread):
-    """One call on a connection of its own; what went wrong is kept."""
+def a_call_during_the_farewell():
+    """The bus stands still while the daemon asks whether it may go, and has a call for it when it moves again."""
+    stayed = 0
+    with activated("250ms") as (bus, _, client), Group() as g, Client(bus) as other:
+        for i in range(FAREWELLS):
+            client.paths()
+            pid = bus.owner()
+            bus.freeze()
+            answers = []
+            thread = threading.Thread(target=lambda: answers.append(other.start(g)))
+            thread.start()
+            time.sleep(0.5)
+            bus.thaw()
+            thread.join(20 * PATIENCE)
+            check(answers, f"call {i} was not answered")
+            equal(client.paths(), answers, "profiles after it")
+            stayed += bus.owner() == pid
+            client.stop(*answers)
+    check(stayed > 0, "none of the calls reached the daemon that was about to go")
 
-    def __init__(self, bus, g):
-        super().__init__()
-        self.bus, self.g, self.error = bus, g, None
 
-    def run(self):
-        try:
-            with Client(self.bus) as client:
-                if self.g is None:
-                    client.paths()
-                    return
-                path = client.start(self.g)
-                client.get(path, "org.memcgprof1.Profile", "State")
-                client.stop(path)
-        except dbus.DBusException as e:
-            self.error = f"{e.get_dbus_name()}: {e.get_dbus_message()}"
+def a_profile_begins_after_the_goodbye(systemd):
+    """The name is about to be released, and the last call that comes by it begins a profile."""
+    begun = []
+    with Bus() as bus, Group() as g, Client(bus) as client, Client(bus) as late:
+        with Relay(bus, b"ReleaseName", lambda: begun.append(late.start(g))) as relay, \
+                Activated(bus, "100ms", through=relay.address, systemd=systemd) as daemon:
+            client.paths()
+            eventually(lambda: begun, 20, "the daemon says goodbye")
+            if systemd:  # it cannot go back: whoever started it is asked to do so again
+                eventually(daemon.statuses, 20, "it exits")
+                equal(daemon.statuses(), ["75"], "exit statuses")
+                check(daemon.reports(), "what had begun left no report")
+                return
+            eventually(lambda: bus.owner() is not None, 20, "the name has an owner again")
+            equal((client.paths(), daemon.statuses()), (begun, []), "profiles and exits")
+            client.stop(*begun)
+            eventually(daemon.statuses, 20, "it exits, now that nothing is profiled")
+            equal((daemon.statuses(), relay.heard), (["0"], 2), "exit statuses and goodbyes")
 
 
 def no_call_is_lost():
-    """Calls at random moments around the exit, some that begin a profile. None fails, whoever answers it."""
+    """Calls around the moment of the exit, some of which begin a profile. None fails, whoever answers it."""
     pids = set()
-    with activated("20ms") as (bus, _, _), Group() as g:
+    with activated("20ms") as (bus, _, client), Group() as g:
         for i in range(ROUNDS):
-            callers = [Caller(bus, g if i % 2 else None)] + ([Caller(bus, None)] if i % 3 == 0 else [])
-            for caller in callers:
-                caller.start()
-                time.sleep(random.uniform(0, 0.005))
-            pid = bus.owner()
-            if pid:
-                pids.add(pid)
-            for caller in callers:
-                caller.join(60 * PATIENCE)
-                check(not caller.is_alive() and not caller.error, f"call {i}: {caller.error or 'not answered'}")
-            time.sleep(random.uniform(0.01, 0.05))
-    check(len(pids) > ROUNDS // 10, f"it exited only {len(pids)} times")
+            try:
+                if i % 2:
+                    path = client.start(g)
+                    client.get(path, "org.memcgprof1.Profile", "State")
+                    client.stop(path)
+                else:
+                    client.paths()
+            except dbus.DBusException as e:
+                raise Failure(f"call {i}: {e.get_dbus_name()}: {e.get_dbus_message()}") from e
+            if i % 10 == 0:
+                pids.add(bus.owner())
+            time.sleep(random.uniform(0.018, 0.028))
+    check(len(pids) > ROUNDS // 20, f"it exited only {len(pids)} times")
 
 
 def cases(tap):
@@ -182,6 +270,9 @@ def cases(tap):
     tap.case("the kernel's own record does not keep it", the_record_does_not)
     tap.case("it stays where no call would start it again", stays_where_nobody_would_start_it)
     tap.case("a call that was waiting when the time had passed is answered", a_late_call_is_answered)
+    tap.case("calls that come while it says goodbye are answered", a_call_during_the_farewell)
+    tap.case("a profile that begins after the goodbye is kept", a_profile_begins_after_the_goodbye, False)
+    tap.case("where systemd knows of the goodbye, the daemon asks to be started again", a_profile_begins_after_the_goodbye, True)
     tap.case("no call around an exit is lost", no_call_is_lost)
 
 
