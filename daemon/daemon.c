@@ -3,149 +3,24 @@
  * See daemon.h. The end runs inside the loop, as an exit source ahead of the bus's own: signals about the last reports still
  * leave, and it is the same for SIGTERM, SIGINT and a bus that is gone.
  */
-#include <getopt.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 
+#include "arguments.h"
 #include "bus.h"
 #include "daemon.h"
-#include "log.h"
+#include "idle.h"
+#include "journal.h"
 #include "no-tracker.h"
 #include "object-path.h"
 #include "restart.h"
 #include "text.h"
 
-#define SYSTEM_BUS "unix:path=/run/dbus/system_bus_socket"
-#define STATE_DIR "/var/lib/memcgprof"
-#define RUN_DIR "/run/memcgprof"
-#define PINS_DIR "/sys/fs/bpf/memcgprof"
-#define SETTLE_MS UINT64_C(1000)
-#define SETTLE_MS_MAX UINT64_C(600000)
-#define LEASE_USEC (UINT64_C(10) * 60 * 1000000)
-#define RESIDUE_KEEP_MS_MAX UINT64_C(86400000)
-
 /* Who calls us is asked of the bus while the loop waits. A bus whose queue for us is full drops the answer. */
 #define CALL_USEC (UINT64_C(5) * 1000000)
 
-#define GROUPS_LIMIT 16384 /* of --groups-max */
-
-#define TABLE_LIMIT (1 << 22) /* of --objects-max and the like */
-#define SPILL_SHARE 32        /* of the objects; as the tracker's own sizes have it */
-
-struct arguments {
-        const char *bus, *state_dir, *run_dir, *pins;
-        uint64_t settle_ms, residue_keep_ms, groups_max;
-        uint64_t objects_max, sites_max, stacks_max; /* 0: as the tracker has it */
-};
-
-static const char help_text[] = "memcgprofd [OPTIONS]\n"
-                                "\n"
-                                "Measure which kernel code allocates the memory of containers; serve it as\n"
-                                "org.memcgprof1 on D-Bus.\n"
-                                "\n"
-                                "  --bus=ADDRESS    Serve on this bus (default: the system bus)\n"
-                                "  --state-dir=DIR  Keep reports and the mode here\n"
-                                "                   (default: " STATE_DIR ")\n"
-                                "  --run-dir=DIR    Write down here what the next daemon has to know\n"
-                                "                   (default: " RUN_DIR ")\n"
-                                "  --pins=DIR       Count on from here when the daemon is killed; a\n"
-                                "                   directory of a BPF file system, or none\n"
-                                "                   (default: " PINS_DIR ")\n"
-                                "  --settle-ms=N    Wait so long between the end of a container and its\n"
-                                "                   final report (default: 1000)\n"
-                                "  --residue-keep-ms=N\n"
-                                "                   Follow what is left of it so long from there on,\n"
-                                "                   unless its place is needed (default: 600000)\n"
-                                "  --groups-max=N   Profile at most so many groups at once\n"
-                                "                   (default: 1024)\n"
-                                "  --objects-max=N  Follow at most so many living objects\n"
-                                "                   (default: 1048576)\n"
-                                "  --sites-max=N    Keep at most so many sites, of all groups together\n"
-                                "                   (default: 131072, less with many CPUs)\n"
-                                "  --stacks-max=N   Keep at most so many stacks of page allocations\n"
-                                "                   (default: 16384)\n"
-                                "  -h --help        Show this help\n"
-                                "  --version        Show the version\n";
-
-static int usage(const char *what) {
-        (void)fprintf(stderr, "memcgprofd: %s See memcgprofd --help.\n", what);
-        return 2;
-}
-
-static bool parse_size(const char *text, uint64_t *ret) {
-        return text_to_u64(text, ret) >= 0 && *ret >= 1 && *ret <= TABLE_LIMIT;
-}
-
-/* -1: go on; else the exit status. */
-static int parse_arguments(int argc, char **argv, struct arguments *a) {
-        enum { BUS = 256, STATE, RUN, PINS, SETTLE, RESIDUE_KEEP, GROUPS, OBJECTS, SITES, STACKS, VERSION };
-        static const struct option options[] = {
-                {"bus", required_argument, NULL, BUS},
-                {"state-dir", required_argument, NULL, STATE},
-                {"run-dir", required_argument, NULL, RUN},
-                {"pins", required_argument, NULL, PINS},
-                {"settle-ms", required_argument, NULL, SETTLE},
-                {"residue-keep-ms", required_argument, NULL, RESIDUE_KEEP},
-                {"groups-max", required_argument, NULL, GROUPS},
-                {"objects-max", required_argument, NULL, OBJECTS},
-                {"sites-max", required_argument, NULL, SITES},
-                {"stacks-max", required_argument, NULL, STACKS},
-                {"help", no_argument, NULL, 'h'},
-                {"version", no_argument, NULL, VERSION},
-                {NULL},
-        };
-        int c;
-
-        while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0)
-                switch (c) {
-                case BUS:
-                        a->bus = optarg;
-                        break;
-                case STATE:
-                        a->state_dir = optarg;
-                        break;
-                case RUN:
-                        a->run_dir = optarg;
-                        break;
-                case PINS:
-                        a->pins = streq(optarg, "none") ? NULL : optarg;
-                        break;
-                case SETTLE:
-                        if (text_to_u64(optarg, &a->settle_ms) < 0 || a->settle_ms > SETTLE_MS_MAX)
-                                return usage("--settle-ms takes milliseconds from 0 to 600000.");
-                        break;
-                case RESIDUE_KEEP:
-                        if (text_to_u64(optarg, &a->residue_keep_ms) < 0 || a->residue_keep_ms > RESIDUE_KEEP_MS_MAX)
-                                return usage("--residue-keep-ms takes milliseconds from 0 to 86400000.");
-                        break;
-                case GROUPS:
-                        if (text_to_u64(optarg, &a->groups_max) < 0 || a->groups_max < 1 || a->groups_max > GROUPS_LIMIT)
-                                return usage("--groups-max takes a number from 1 to 16384.");
-                        break;
-                case OBJECTS:
-                        if (!parse_size(optarg, &a->objects_max))
-                                return usage("--objects-max takes a number from 1 to 4194304.");
-                        break;
-                case SITES:
-                        if (!parse_size(optarg, &a->sites_max))
-                                return usage("--sites-max takes a number from 1 to 4194304.");
-                        break;
-                case STACKS:
-                        if (!parse_size(optarg, &a->stacks_max))
-                                return usage("--stacks-max takes a number from 1 to 4194304.");
-                        break;
-                case 'h':
-                        (void)fputs(help_text, stdout);
-                        return 0;
-                case VERSION:
-                        (void)puts("memcgprof " MEMCGPROF_VERSION);
-                        return 0;
-                default:
-                        return 2; /* getopt has said why */
-                }
-        return optind < argc ? usage("It takes no arguments but options.") : -1;
-}
+#define SPILL_SHARE 32 /* of the objects; as the tracker's own sizes have it */
 
 static int open_bus(const char *address, sd_bus **ret) {
         _cleanup_(sd_bus_unrefp) sd_bus *bus = NULL;
@@ -176,9 +51,11 @@ struct daemon {
         struct manager *manager;
         sd_bus *bus;
         struct bus_service *service;
+        struct idle *idle;
 };
 
 static void daemon_done(struct daemon *d) {
+        idle_free(d->idle);
         bus_service_free(d->service);
         sd_bus_flush_close_unref(d->bus);
         manager_free(d->manager);
@@ -189,9 +66,11 @@ static void daemon_done(struct daemon *d) {
 
 static int on_end(sd_event_source *s, void *userdata) {
         struct daemon *d = userdata;
+        int code = 0;
 
+        (void)sd_event_get_exit_code(d->event, &code);
         (void)sd_notify(false, "STOPPING=1");
-        if (restart_is_coming(d->bus))
+        if (code == EXIT_AGAIN || restart_is_coming(d->bus))
                 manager_leave(d->manager);
         else
                 manager_stop_all(d->manager);
@@ -241,21 +120,23 @@ static int make_tracker(
         return no_tracker_new(sentence ? sentence : strerror(-r), ret);
 }
 
-static int begin_engine(struct daemon *d, const struct arguments *a, const struct daemon_setup *setup, char **reterr) {
+static int begin_engine(
+        struct daemon *d, const struct arguments *a, const struct config *c, const struct daemon_setup *setup, char **reterr) {
         const struct tracker_options options = {
-                .groups = groups_of_tracker(a->groups_max),
-                .objects = (uint32_t)a->objects_max,
-                .spill = a->objects_max ? (uint32_t)a->objects_max / SPILL_SHARE + 1 : 0,
-                .sites = (uint32_t)a->sites_max,
-                .stacks = (uint32_t)a->stacks_max,
+                .groups = groups_of_tracker(c->groups_max),
+                .objects = (uint32_t)c->objects_max,
+                .spill = c->objects_max ? (uint32_t)c->objects_max / SPILL_SHARE + 1 : 0,
+                .sites = (uint32_t)c->sites_max,
+                .stacks = (uint32_t)c->stacks_max,
                 .pins = a->pins,
-                .lease_us = LEASE_USEC,
+                .lease_us = c->lease_usec,
         };
         const struct manager_settings settings = {
-                .settle_usec = a->settle_ms * 1000,
-                .residue_keep_usec = a->residue_keep_ms * 1000,
-                .lease_usec = LEASE_USEC,
-                .reports = report_limits_default,
+                .settle_usec = c->settle_usec,
+                .residue_keep_usec = c->residue_keep_usec,
+                .lease_usec = c->lease_usec,
+                .caps = c->caps,
+                .reports = {c->reports_count, c->reports_bytes, c->reports_age_usec / 1000000},
                 .run_dir = a->run_dir,
         };
         struct tracker *tracker;
@@ -270,7 +151,7 @@ static int begin_engine(struct daemon *d, const struct arguments *a, const struc
                 return r;
         }
         engine_set_options(d->engine, &options);
-        groups_set_max(engine_groups(d->engine), a->groups_max);
+        groups_set_max(engine_groups(d->engine), c->groups_max);
         r = manager_new(d->event, d->engine, d->state, &settings, &d->manager, reterr);
         if (r >= 0)
                 r = manager_add_record(d->manager, setup->root, reterr);
@@ -304,7 +185,15 @@ static int begin_bus(struct daemon *d, char **reterr) {
         return r < 0 ? fail(reterr, r, "Cannot serve on the bus: %s.", strerror(-r)) : 0;
 }
 
-static int run(struct daemon *d, const struct arguments *a, const struct daemon_setup *setup, char **reterr) {
+static int begin_idle(struct daemon *d, uint64_t usec, char **reterr) {
+        int r = usec == 0 || usec == CONFIG_INFINITY ? 0 : idle_new(d->event, d->bus, d->manager, usec, &d->idle);
+
+        return r < 0 ? fail(reterr, r, "Cannot prepare the exit on idle: %s.", strerror(-r)) : 0;
+}
+
+/* The exit status of the loop, or a negative errno. */
+static int run(
+        struct daemon *d, const struct arguments *a, const struct config *c, const struct daemon_setup *setup, char **reterr) {
         int r;
 
         r = sd_event_default(&d->event);
@@ -318,9 +207,11 @@ static int run(struct daemon *d, const struct arguments *a, const struct daemon_
         if (r >= 0)
                 r = claim_name(d, a, reterr);
         if (r >= 0)
-                r = begin_engine(d, a, setup, reterr);
+                r = begin_engine(d, a, c, setup, reterr);
         if (r >= 0)
                 r = begin_bus(d, reterr);
+        if (r >= 0)
+                r = begin_idle(d, c->idle_usec, reterr);
         if (r < 0)
                 return r;
         log_info("Ready: backend %s, mode %s.", engine_backend(d->engine), mode_to_string(manager_mode(d->manager)));
@@ -339,26 +230,37 @@ static void raise_descriptors(void) {
         (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static void tell_config(void *userdata, const char *file, unsigned line, const char *sentence) {
+        journal_config(file, line, sentence);
+}
+
+static int show_config(const struct config *c) {
+        _cleanup_free_ char *text = config_format(c);
+
+        return text && fputs(text, stdout) >= 0 && fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 int daemon_run(int argc, char **argv, const struct daemon_setup *setup) {
-        struct arguments a = {.bus = SYSTEM_BUS,
-                .state_dir = STATE_DIR,
-                .run_dir = RUN_DIR,
-                .pins = PINS_DIR,
-                .settle_ms = SETTLE_MS,
-                .residue_keep_ms = RESIDUE_KEEP_USEC_DEFAULT / 1000,
-                .groups_max = GROUPS_MAX_DEFAULT};
+        struct arguments a = arguments_default;
         _cleanup_(daemon_done) struct daemon d = {0};
         _cleanup_free_ char *sentence = NULL;
+        struct config c;
         int r;
 
-        r = parse_arguments(argc, argv, &a);
+        r = arguments_parse(argc, argv, &a);
         if (r >= 0)
                 return r;
-        log_open("memcgprofd");
+        log_open("memcgprofd", setup->journal);
+        if (a.show_config)
+                log_set_target(LOG_TARGET_CONSOLE);
+        r = arguments_configure(&a, &c, tell_config, NULL);
+        if (r >= 0 && a.show_config)
+                return show_config(&c);
         (void)signal(SIGPIPE, SIG_IGN);
         raise_descriptors();
-        r = run(&d, &a, setup, &sentence);
+        if (r >= 0)
+                r = run(&d, &a, &c, setup, &sentence);
         if (r < 0)
                 log_error("%s", sentence ? sentence : strerror(-r));
-        return r == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        return r < 0 ? EXIT_FAILURE : r;
 }

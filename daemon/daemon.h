@@ -8,7 +8,9 @@ struct daemon_setup {
         int (*tracker_new)(const struct tracker_options *options, struct tracker **ret, char **reterr);
         const char *kallsyms; /* path of the symbol table */
         const char *root;     /* where the kernel's files are: "" for the machine's own */
+        const char *journal;  /* journald's socket; NULL for the machine's own */
 };
 
-/* Runs until SIGTERM, SIGINT or the loss of the bus. Returns the exit status: 0, 1 failure, 2 usage. */
+/* Runs until SIGTERM, SIGINT, the loss of the bus or long idleness. Returns the exit status: 0, 1 failure, 2 usage, EXIT_AGAIN
+ * (idle.h). */
 int daemon_run(int argc, char **argv, const struct daemon_setup *setup);

@@ -4,7 +4,8 @@
  *
  * The journal's native protocol is written here instead of calling sd_journal_send(), because that blocks while journald is
  * stopped, and the hook of a starting container waits for this process. A line that the journal cannot take at once is
- * dropped, counted, and the count is told with the next line that gets through.
+ * dropped, and the next line that gets through says how many were. Standard error is not waited for either: behind it there may
+ * be a pipe that nobody reads.
  */
 #pragma once
 
@@ -14,12 +15,19 @@
 
 enum log_target { LOG_TARGET_AUTO, LOG_TARGET_JOURNAL, LOG_TARGET_CONSOLE, LOG_TARGET_NULL, _LOG_TARGET_MAX };
 
-/* `identifier` is kept, not copied. Call it once before the first line. */
-void log_open(const char *identifier);
+/* Both are kept, not copied. `journal`: journald's socket; NULL for the machine's own. Call it once before the first line. */
+void log_open(const char *identifier, const char *journal);
 const char *log_identifier(void);
 
 /* level: LOG_ERR and so on; lines above the maximum (default LOG_INFO) are not written. */
 void log_line(int level, const char *format, ...) _printf_(2, 3);
+
+/* What a line carries besides its text, in the journal only. `value` may be any text; NULL: the field is left out. */
+struct log_field {
+        const char *name, *value;
+};
+
+void log_entry(int level, const struct log_field *fields, size_t n, const char *format, ...) _printf_(4, 5);
 
 void log_set_max_level(int level);
 int log_max_level(void);

@@ -6,7 +6,7 @@
  * Invariant: a profile is written down from when it counts until its counts are in its report, so that whenever the daemon is
  * killed, the next one finds it, or nobody was told that there is one.
  */
-#include "log.h"
+#include "journal.h"
 #include "manager-private.h"
 #include "object-path.h"
 #include "profile-state.h"
@@ -171,11 +171,12 @@ int manager_prepare_saving(struct manager *m, char **reterr) {
         r = sd_event_add_defer(m->event, &m->save_source, on_save, m);
         if (r >= 0)
                 r = sd_event_source_set_enabled(m->save_source, SD_EVENT_OFF);
-        if (r >= 0)
+        if (r >= 0 && m->settings.lease_usec != UINT64_MAX) {
                 r = sd_event_add_time_relative(
                         m->event, &m->lease_source, CLOCK_MONOTONIC, m->settings.lease_usec / LEASE_RENEWALS, 0, on_lease, m);
-        if (r >= 0)
-                r = sd_event_source_set_enabled(m->lease_source, SD_EVENT_ON);
+                if (r >= 0)
+                        r = sd_event_source_set_enabled(m->lease_source, SD_EVENT_ON);
+        }
         if (r < 0)
                 return fail(reterr, r, "Cannot prepare the event loop: %s.", strerror(-r));
         segments_tell_before(engine_segments(m->engine), before_move, m);

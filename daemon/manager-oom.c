@@ -11,7 +11,7 @@
  * the last snapshot is that of the last trouble.
  */
 #include "filter.h"
-#include "log.h"
+#include "journal.h"
 #include "manager-private.h"
 #include "summary.h"
 
@@ -120,8 +120,8 @@ static void tell_oom(struct registration *r) {
         if (!sites)
                 return;
         kills = r->oom.kills >= 0 ? format(" (%lld tasks killed by now)", (long long)r->oom.kills) : strdup("");
-        log_warning(
-                "Memory ran out in %s %.*s%s. Largest sites: %s.", v->kind, NAME_BYTES_MAX, v->name, kills ? kills : "", sites);
+        journal_profile(LOG_WARNING, JOURNAL_OOM, r, "Memory ran out in %s %.*s%s. Largest sites: %s.", v->kind, NAME_BYTES_MAX,
+                v->name, kills ? kills : "", sites);
 }
 
 static int on_turn(sd_event_source *s, uint64_t usec, void *userdata) {

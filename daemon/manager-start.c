@@ -3,7 +3,7 @@
 #include <time.h>
 
 #include "allocinfo.h"
-#include "log.h"
+#include "journal.h"
 #include "manager-private.h"
 #include "object-path.h"
 #include "text.h"
@@ -278,7 +278,8 @@ static int begin(struct manager *m, struct cgroup **cgroup, const struct request
                 manager_tell_mode(m);
                 return error;
         }
-        log_info("Profile of %s %s begins (%s).", (*ret)->kind, (*ret)->id, q->requester);
+        journal_profile(LOG_INFO, JOURNAL_BEGUN, (*ret)->registration, "Profile of %s %s begins (%s).", (*ret)->kind,
+                (*ret)->id, q->requester);
         manager_tell_mode(m);
         return 0;
 }
@@ -327,11 +328,11 @@ static int open_scope(struct manager *m, const char *id, const struct container_
         return r < 0 ? r : target_open_container(root, init, id, c->bundle, ret, reterr);
 }
 
-static int take_container_spec(struct container_request *c, char **reterr) {
+static int take_container_spec(const struct manager *m, struct container_request *c, char **reterr) {
         const char *spec = c->spec ? c->spec : c->annotation_spec ? c->annotation_spec : SPEC_DEFAULT;
         int r;
 
-        r = wish_take_spec(&c->wish, spec, &spec_caps_default, reterr);
+        r = wish_take_spec(&c->wish, spec, &m->settings.caps, reterr);
         if (r < 0)
                 return r;
         /* The hook gave up at its deadline, and with `required` it has refused the container. */
@@ -351,7 +352,7 @@ int manager_register_container(
         r = target_check_id(id, reterr);
         if (r < 0)
                 return r;
-        r = take_container_spec(c, reterr);
+        r = take_container_spec(m, c, reterr);
         if (r < 0)
                 return r;
         r = open_scope(m, id, c, &init, &cgroup, reterr);

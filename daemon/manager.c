@@ -2,7 +2,7 @@
 /* See manager.h: construction, modes, ends and reports. How profiles begin is in manager-start.c. */
 #include <time.h>
 
-#include "log.h"
+#include "journal.h"
 #include "manager-private.h"
 #include "saved-state.h"
 #include "summary.h"
@@ -66,6 +66,41 @@ void manager_tell_mode(struct manager *m) {
 
 /* Writing */
 
+/* "recursion_misses 12, ring_drops 3"; NULL on ENOMEM. */
+static char *lost_text(const struct summary *s) {
+        char *text = NULL;
+
+        for (enum loss l = 0; l < _LOSS_MAX; l++) {
+                _cleanup_free_ char *before = NULL;
+
+                if (s->lost[l] == 0)
+                        continue;
+                before = TAKE(text);
+                text = format("%s%s%s %lld", before ? before : "", before ? ", " : "", loss_name(l), (long long)s->lost[l]);
+                if (!text)
+                        return NULL;
+        }
+        return text ? text : strdup("nothing that has a name");
+}
+
+/* By what the report itself says: its profile may be gone. */
+static void tell_report(const struct final_report *f, const char *path) {
+        const struct summary *s = f->summary;
+        const struct journal_subject subject = {
+                .container = s && streq(s->label.kind, "container") ? f->id : NULL,
+                .cgroup = s ? s->cgroup : NULL,
+                .profile = f->object,
+                .report = path,
+        };
+        _cleanup_free_ char *lost = NULL;
+
+        journal_line(LOG_INFO, JOURNAL_REPORT, &subject, "Final report of %s (%s) is in %s.", f->id, f->end.source, path);
+        lost = s && !s->accurate ? lost_text(s) : NULL;
+        if (lost)
+                journal_line(
+                        LOG_WARNING, JOURNAL_LOST, &subject, "Not all was counted of %s, says its report: %s.", f->id, lost);
+}
+
 /* The writer has done, or could not do, one report. */
 static void on_written(void *userdata, const struct final_report *f, const char *path, int error, const char *sentence) {
         struct manager *m = userdata;
@@ -83,7 +118,7 @@ static void on_written(void *userdata, const struct final_report *f, const char 
         if (error < 0)
                 log_error("No final report for %s: %s", f->id, sentence ? sentence : strerror(-error));
         else
-                log_info("Final report of %s (%s) is in %s.", f->id, f->end.source, path);
+                tell_report(f, path);
         for (struct registration *old = m->retired; !r && old; old = old->next)
                 r = old->cgroup_id == f->cgroup_id ? old : NULL;
         if (r && r->reported && path) {
@@ -177,6 +212,9 @@ static void mark_ended(struct manager *m, struct registration *r, const char *so
         r->live_bytes = r->live_known ? totals.live_bytes : 0;
         profile_mark_ended(r->profile);
         groups_mark_ended(engine_groups(m->engine), r->cgroup_id);
+        if (!profile_is_record(r->profile))
+                journal_profile(LOG_INFO, JOURNAL_ENDED, r, "Profile of %s %s has ended (%s).", r->views[0]->kind,
+                        r->views[0]->id, source);
 }
 
 void manager_end(struct manager *m, struct registration *r, const char *source) {
@@ -188,7 +226,6 @@ void manager_end(struct manager *m, struct registration *r, const char *source) 
         }
         mark_ended(m, r, source);
         manager_save_soon(m);
-        log_info("Profile of %s %s has ended (%s).", r->views[0]->kind, r->views[0]->id, source);
         if (watch_set_timer(r->watch, m->settings.settle_usec) < 0)
                 queue_report(m, r, NULL);
         tell(m, r, "State");
@@ -294,7 +331,7 @@ static void on_timeout(void *userdata) {
                 return;
         }
         queue_report(m, r, NULL);
-        if (watch_set_timer(r->watch, m->settings.residue_keep_usec) < 0)
+        if (m->settings.residue_keep_usec != UINT64_MAX && watch_set_timer(r->watch, m->settings.residue_keep_usec) < 0)
                 manager_release(m, r, "residue-keep");
 }
 
@@ -359,6 +396,13 @@ enum mode manager_effective_mode(const struct manager *m) {
         return groups_effective_mode(engine_groups(m->engine));
 }
 
+bool manager_idle(const struct manager *m) {
+        for (size_t i = 0; i < m->registry.n; i++)
+                if (!profile_is_record(m->registry.items[i]->profile))
+                        return false;
+        return true;
+}
+
 void manager_release_all(struct manager *m, bool record, const char *why) {
         size_t kept = 0;
 
@@ -381,7 +425,7 @@ int manager_set_mode(struct manager *m, const char *text, char **reterr) {
                 return r;
         if (mode == MODE_OFF)
                 manager_release_all(m, false, "mode-off");
-        log_notice("Mode is %s.", text);
+        journal_line(LOG_NOTICE, JOURNAL_MODE, NULL, "Mode is %s.", text);
         manager_tell_mode(m);
         manager_save(m);
         r = state_dir_write_mode(m->state, text, &sentence);

@@ -9,9 +9,9 @@
  * requester. The exit of the container's first process ends nothing, but the memcg's counters are read at that moment. The
  * host's profile does not end: StopProfile or a group that has to be alone takes it away at once. ended   the group goes on
  * counting frees; it never holds the engine. After the settle time the final report is taken. The profile stays readable, and
- * its residue is followed, until somebody needs its place (the one that ended first goes first), StopProfile, or
- * `residue_keep`. gone whatever removes it takes the final report first; where that has been done, the report is brought up to
- * date: what remains now, and why it is followed no longer. StopProfile on an active profile goes here at once.
+ * its residue is followed, until somebody needs its place (the one that ended first goes first), StopProfile, or ResidueKeep=.
+ * gone whatever removes it takes the final report first; where that has been done, the report is brought up to date: what
+ * remains now, and why it is followed no longer. StopProfile on an active profile goes here at once.
  *
  * When memory runs out in the cgroup, a summary is kept for the report's snapshots and the journal names the largest sites. How
  * often that happens is bounded, for one profile and for all together: manager-oom.c.
@@ -60,15 +60,15 @@ struct manager_listener {
         void (*mode_changed)(void *userdata, bool mode, bool effective_mode);
 };
 
+/* What an operator sets (config.h), and where. */
 struct manager_settings {
         uint64_t settle_usec;       /* from the end of a profile to its final report */
-        uint64_t residue_keep_usec; /* from there on, while nobody needs its place */
-        uint64_t lease_usec;        /* how long it counts on without a daemon */
+        uint64_t residue_keep_usec; /* from there on, while nobody needs its place; UINT64_MAX: no limit */
+        uint64_t lease_usec;        /* how long it counts on without a daemon; UINT64_MAX: for ever */
+        struct spec_caps caps;      /* of what annotations ask for */
         struct report_limits reports;
         const char *run_dir; /* where what the next daemon has to know is written down; kept, not copied */
 };
-
-#define RESIDUE_KEEP_USEC_DEFAULT (UINT64_C(10) * 60 * 1000000)
 
 /*
  * Takes none of its arguments over; all but the settings must outlive it. Mode and state are those of the state directory.
@@ -135,6 +135,11 @@ struct engine *manager_engine(const struct manager *m);
 enum mode manager_mode(const struct manager *m);
 enum mode manager_effective_mode(const struct manager *m);
 
-/* Ends everything, leaves nothing to a next daemon, and writes every report that is owed before it returns: for the end of the
- * daemon. */
+/* Nothing is profiled, and nothing that has ended can be read any more. The kernel's own record does not count. */
+bool manager_idle(const struct manager *m);
+
+/*
+ * Ends everything, leaves nothing to a next daemon, and writes every report that is owed before it returns: for the end of the
+ * daemon.
+ */
 void manager_stop_all(struct manager *m);

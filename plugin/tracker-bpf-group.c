@@ -247,6 +247,8 @@ int tracker_bpf_begin(struct tracker *base, const struct cgroup *cgroup, const s
                 return r;
         apply_wish(t, group, wish);
         start_group(t, group, &css, cgroup->layout, css.group);
+        if (t->n_active == 1)
+                t->base.ops->renew_lease(base);
         *ret_group = group;
         return 0;
 }

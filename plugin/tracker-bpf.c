@@ -452,7 +452,8 @@ static void tracker_bpf_renew_lease(struct tracker *base) {
         if (!t->pins || t->n_active == 0)
                 return;
         t->bss->lease_ns = (t->options.lease_us ?: LEASE_DEFAULT_US) * 1000;
-        (void)bpf_prog_test_run_opts(t->runs[RUN_LEASE], &options);
+        if (t->options.lease_us != UINT64_MAX)
+                (void)bpf_prog_test_run_opts(t->runs[RUN_LEASE], &options);
         if (!t->bss->abandoned)
                 return;
         t->bss->abandoned = false;

@@ -129,7 +129,7 @@ struct tracker_options {
          * all ends with the process.
          */
         const char *pins;
-        uint64_t lease_us; /* for how long; see renew_lease. 0: default (10 minutes) */
+        uint64_t lease_us; /* for how long; see renew_lease. 0: default (10 minutes); UINT64_MAX: for ever */
 
         /*
          * For tests that must fail: "no-cache-free", "no-second-programs", "swap-groups", "shift-stride". For the bench:

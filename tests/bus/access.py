@@ -250,9 +250,9 @@ def shipped_files(t):
         activation = dict(line.strip().split("=", 1) for line in f if "=" in line)
     with open(built("daemon/memcgprofd.service"), encoding="ascii") as f:
         unit = [line.strip() for line in f]
-    check(f"Alias={activation['SystemdService']}" in unit, "the activation file names another unit")
+    equal(activation["SystemdService"], "memcgprofd.service", "the unit that a call starts")
     check(f"BusName={activation['Name']}" in unit and "Type=notify" in unit, "the unit's type")
-    check(not any("@" in line for line in unit), "something was not filled in")
+    check(not any(re.search("@[a-z]+@", line) for line in unit), "something was not filled in")
 
 
 def policy_holds(t):

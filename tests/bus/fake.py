@@ -40,20 +40,25 @@ class Fake(Daemon):
         self.root = root  # of the kernel's files
         super().__init__(bus, f"--settle-ms={settle_ms}", *options)
 
-    def start(self, seconds=60):
+    def command(self):
+        """How it is started, with its files in place."""
         self.script = os.path.join(self.directory, "script")
         symbols = os.path.join(self.directory, "kallsyms")
         with open(symbols, "w", encoding="ascii") as f:
             f.write(kallsyms())
         if not os.path.exists(self.script):
             self.write()
+        return [built(FAKE), self.script, symbols, self.root, *self.arguments()]
+
+    def start(self, seconds=60):
+        command = self.command()
         path = os.path.join(self.directory, "notify")
         if os.path.exists(path):
             os.unlink(path)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, open(self.log, "ab") as log:
             ready.bind(path)
             self.process = subprocess.Popen(
-                [built(FAKE), self.script, symbols, self.root, f"--bus={self.bus.address}", f"--state-dir={self.state}", *self.options],
+                command,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "NOTIFY_SOCKET": path},
                 start_new_session=True)
             self._wait_ready(ready, seconds)

@@ -8,7 +8,7 @@ import re
 import subprocess
 import xml.etree.ElementTree as ElementTree
 
-from proc import SOURCE, built, need, run
+from proc import SOURCE, built, need, run, Scratch
 from tap import check, equal, main
 
 PROGRAMS = {"memcgprof.8": "ctl/memcgprof", "memcgprofd.8": "daemon/memcgprofd", "memcgprof-hook.8": "hooks/memcgprof-hook"}
@@ -87,6 +87,46 @@ def filter_keys():
         check(re.search(rf"\b{key}\b", written), f"org.memcgprof1.5 does not have the filter key {key}")
 
 
+def configuration():
+    """memcgprofd.conf.5 has the keys of the table that parses, in their sections, with their defaults."""
+    with Scratch() as empty:
+        done = run([built("daemon/memcgprofd"), "--show-config", f"--config-root={empty}"])
+    equal((done.returncode, done.stderr), (0, ""), "memcgprofd --show-config")
+    section, wanted = None, {}
+    for line in done.stdout.splitlines():
+        if line.startswith("["):
+            section = line.strip("[]").upper()
+        elif line:
+            key, value = line.split("=", 1)
+            wanted[section, key] = value or "the daemon chooses"
+    check(len(wanted) >= 16, f"too few keys: {sorted(wanted)}")
+    written = {}
+    for title, text in re.findall(r"^\.SH \[([A-Z]+)\] SECTION$(.*?)(?=^\.SH )", page("memcgprofd.conf.5"), re.M | re.S):
+        for key, words in re.findall(r"^\.TP\n\.B (\w+)=$(.*?)(?=^\.TP|\Z)", text, re.M | re.S):
+            found = re.search(r"^Default:(?:\n\.BR (\S+) \.| ([\w ]+))", words, re.M)
+            written[title, key] = (found.group(1) or found.group(2)) if found else None
+    equal(written, wanted, "keys and defaults")
+
+
+def journal():
+    """memcgprofd.8 and the catalog describe the messages of daemon/journal.c."""
+    ids = re.compile(r"\b[0-9a-f]{32}\b")
+    with open(os.path.join(SOURCE, "daemon/journal.c"), encoding="utf-8") as f:
+        source = f.read()
+    with open(os.path.join(SOURCE, "daemon/memcgprofd.catalog"), encoding="utf-8") as f:
+        catalog = f.read()
+    known = ids.findall(source)
+    section = page("memcgprofd.8").split(".SH JOURNAL", 1)[1].split(".SH ", 1)[0]
+    check(len(known) >= 7 and len(set(known)) == len(known), f"message ids: {known}")
+    equal(re.findall(r"^\.B ([0-9a-f]{32})$", section, re.M), known, "messages in memcgprofd.8")
+    systemds = "c772d24e9a884cbeb9ea12625c306c01"
+    equal(re.findall(r"^-- ([0-9a-f]{32})$", catalog, re.M), [i for i in known if i != systemds], "messages in the catalog")
+    fields = set(re.findall(r'"([A-Z_]+)", (?:s->|file|number)', source))
+    check("MEMCGPROF_CONTAINER" in fields, f"fields: {fields}")
+    for field in sorted(fields) + re.findall(r"@(\w+)@", catalog):
+        check(f".B {field}=" in section or f".BR {field}= " in section, f"memcgprofd.8 does not have the field {field}")
+
+
 def help_width(name):
     wide = [line for line in help_of(PROGRAMS[name]).splitlines() if len(line) > WIDTH]
     check(not wide, f"wider than {WIDTH}: {wide}")
@@ -116,7 +156,9 @@ def tests(tap):
         tap.case(f"org.memcgprof1.5 has the members of {name}", interface, name)
         tap.case(f"org.memcgprof1.5 has the signatures of {name}", signatures, name)
     tap.case("org.memcgprof1.5 has the filter keys", filter_keys)
-    for name in [*PROGRAMS, "org.memcgprof1.5"]:
+    tap.case("memcgprofd.conf.5 has the keys and defaults of memcgprofd", configuration)
+    tap.case("memcgprofd.8 and the catalog have the messages of the journal", journal)
+    for name in [*PROGRAMS, "memcgprofd.conf.5", "org.memcgprof1.5"]:
         tap.case(f"{name} formats without a warning", formats, name)
 
 

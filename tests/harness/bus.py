@@ -22,6 +22,7 @@ CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configurat
 <busconfig>
   <type>session</type>
   <listen>unix:path=%s/bus</listen>
+  <servicedir>%s/services</servicedir>
   <auth>EXTERNAL</auth>
   <policy context="default">
     <allow send_destination="*" eavesdrop="true"/>
@@ -53,12 +54,13 @@ class Bus:
         directory = self.scratch.__enter__()
         os.chmod(directory, 0o755)
         self.directory = directory
+        self.services = f"{directory}/services"
+        os.mkdir(self.services)
         if self.service:
-            self.more += f"<servicedir>{directory}</servicedir>"
-            with open(f"{directory}/{NAME}.service", "w", encoding="utf-8") as f:
+            with open(f"{self.services}/{NAME}.service", "w", encoding="utf-8") as f:
                 f.write(f"[D-BUS Service]\nName={NAME}\nExec={self.service.replace('DIRECTORY', directory)}\n")
         with open(f"{directory}/bus.conf", "w", encoding="utf-8") as f:
-            f.write(CONFIG % (directory, self.more.replace("DIRECTORY", directory)))
+            f.write(CONFIG % (directory, directory, self.more.replace("DIRECTORY", directory)))
         with open(f"{directory}/log", "wb") as log:
             self.process = subprocess.Popen(
                 [daemon, f"--config-file={directory}/bus.conf", "--nofork", "--nopidfile", "--print-address"],
@@ -83,6 +85,20 @@ class Bus:
 
     def thaw(self):
         os.kill(self.process.pid, signal.SIGCONT)
+
+    def activate(self, command):
+        """From now on a call to the name starts this command, if nobody has the name."""
+        with open(f"{self.services}/{NAME}.service", "w", encoding="utf-8") as f:
+            f.write(f"[D-BUS Service]\nName={NAME}\nExec={' '.join(command)}\n")
+        self.busctl("call", "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "ReloadConfig")
+
+    def owner(self):
+        """The process that has the name, or None. Starts nobody."""
+        try:
+            answer = self.busctl("--json=short", "call", "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "GetConnectionUnixProcessID", "s", NAME)
+        except BusError:
+            return None
+        return json.loads(answer)["data"][0]
 
     def busctl(self, *arguments, seconds=30):
         """busctl's standard output; BusError with its words when it fails."""

@@ -25,6 +25,7 @@ class Daemon:
         self.log = os.path.join(self.directory, "log")
         self.run_dir = os.path.join(self.directory, "run")
         self.pins = self._mount()
+        self.config_root = os.path.join(self.directory, "root")  # what the machine has in /etc/memcgprof is not the test's
         try:
             self.start()
         except BaseException:
@@ -63,11 +64,21 @@ class Daemon:
             ready.bind(path)
             with open(self.log, "ab") as log:
                 self.process = subprocess.Popen(
-                    [*self.wrapper, built("daemon/memcgprofd"), f"--bus={self.bus.address}", f"--state-dir={self.state}",
-                     f"--run-dir={self.run_dir}", f"--pins={self.pins or 'none'}", *self.options],
+                    [*self.wrapper, built("daemon/memcgprofd"), *self.arguments()],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "NOTIFY_SOCKET": path},
                     start_new_session=True)
             self._wait_ready(ready, seconds)
+
+    def arguments(self):
+        return [f"--bus={self.bus.address}", f"--state-dir={self.state}", f"--config-root={self.config_root}",
+                f"--run-dir={self.run_dir}", f"--pins={self.pins or 'none'}", *self.options]
+
+    def configure(self, text, path="/etc/memcgprof/memcgprofd.conf"):
+        """A configuration file, for the next start."""
+        full = self.config_root + path
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        with open(full, "w", encoding="utf-8") as f:
+            f.write(text)
 
     def _wait_ready(self, ready, seconds):
         pidfd = os.pidfd_open(self.process.pid)

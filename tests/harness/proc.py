@@ -64,6 +64,19 @@ def stop(process, seconds=10):
     return process.returncode
 
 
+def ended_pid(pid, seconds):
+    """Waits for the end of a process that is not our child; Failure when it does not come."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if not select.select([pidfd], [], [], seconds * PATIENCE)[0]:
+            raise Failure(f"process {pid} did not end within {seconds} s")
+    finally:
+        os.close(pidfd)
+
+
 def run(command, seconds=60, **kwargs):
     """subprocess.run with captured text; ends the child when it takes too long."""
     kwargs.setdefault("stdin", subprocess.DEVNULL)
