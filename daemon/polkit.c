@@ -5,9 +5,12 @@
  * Invariant: a question is in the list from the moment it is sent until its call has come in again, its sender has left, or
  * the daemon ends; each of its sources (reply slot, track, idle source) goes with it.
  */
-#include "polkit.h"
+#include <inttypes.h>
+#include <time.h>
+
 #include "bus-error.h"
 #include "log.h"
+#include "polkit.h"
 #include "text.h"
 
 #define NAME "org.freedesktop.PolicyKit1"
@@ -27,6 +30,8 @@
 #define CALL_MAX (64 * 1024)
 #define ITEM_BYTES 16 /* that one member of a message counts besides its text */
 
+#define TELL_USEC (UINT64_C(60) * 1000000) /* refused calls are told of at most that often */
+
 #define SHOWN 256 /* bytes of polkit's own words in a sentence */
 
 struct question {
@@ -44,7 +49,8 @@ struct question {
 struct polkit {
         sd_bus *bus;
         struct question *questions;
-        uint64_t serial, refused; /* refused: since the list was last empty */
+        uint64_t serial;
+        uint64_t refused, told_usec; /* calls since it was last told, CLOCK_MONOTONIC; 0: never */
 };
 
 static void question_free(struct question *q) {
@@ -54,10 +60,6 @@ static void question_free(struct question *q) {
                 at = &(*at)->next;
         if (*at)
                 *at = q->next;
-        if (!q->owner->questions && q->owner->refused > 0) {
-                log_notice("%" PRIu64 " calls were refused because too many waited for polkit.", q->owner->refused);
-                q->owner->refused = 0;
-        }
         sd_event_source_disable_unref(q->forget);
         sd_bus_slot_unref(q->slot);
         sd_bus_track_unref(q->sender);
@@ -227,6 +229,20 @@ static int check_size(sd_bus_message *m, sd_bus_error *error) {
         return left < 0 ? (int)left : r;
 }
 
+/* Everybody can bring this about at any rate. */
+static void tell_refused(struct polkit *p, uid_t uid) {
+        uint64_t now;
+
+        p->refused++;
+        if (sd_event_now(sd_bus_get_event(p->bus), CLOCK_MONOTONIC, &now) < 0 ||
+                (p->told_usec != 0 && now - p->told_usec < TELL_USEC))
+                return;
+        log_warning("Calls are refused because too many wait for polkit: %" PRIu64 " since this was last said, one of user %u.",
+                p->refused, (unsigned)uid);
+        p->refused = 0;
+        p->told_usec = now;
+}
+
 static int check_room(struct polkit *p, uid_t uid, sd_bus_error *error) {
         size_t all = 0, own = 0;
 
@@ -236,8 +252,7 @@ static int check_room(struct polkit *p, uid_t uid, sd_bus_error *error) {
         }
         if (own < USER_QUESTIONS_MAX && all < QUESTIONS_MAX)
                 return 0;
-        if (p->refused++ == 0)
-                log_warning("Calls are refused: %zu wait for polkit, %zu of them of user %u.", all, own, (unsigned)uid);
+        tell_refused(p, uid);
         return bus_error_set(error, -E2BIG, "Too many calls wait for polkit; try again later.");
 }
 

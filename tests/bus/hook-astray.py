@@ -7,13 +7,9 @@ import json
 import os
 import re
 import socket
-import subprocess
-import sys
-import time
 
-import dbus
 import validate
-from bus import PROFILE, Bus
+from bus import Bus
 from client import Client
 from group import Group, container_group, new_id
 from proc import Scratch, built, need, need_root, run, stop
@@ -32,9 +28,7 @@ def state(name, pid, spec="auto", **members):
 def hook(t, document, prefix=(), **more):
     """Runs it; `document`: a state, or text that is none. Returns what subprocess.run does."""
     text = document if isinstance(document, str) else json.dumps(document)
-    begin = time.monotonic()
     done = run([*prefix, built("hooks/memcgprof-hook"), f"--bus={t.bus.address}"], input=text, **more)
-    done.seconds = time.monotonic() - begin
     check(done.stdout == "" and re.fullmatch(r"(memcgprof-hook: [^\x00-\x1f\x7f]+\n)?", done.stderr), f"output: {done.stdout!r} {done.stderr!r}")
     return done
 
@@ -82,7 +76,6 @@ def without_rights(t):
     with container_group(name) as g:
         done = hook(t, state(name, g.pid), prefix=UNPRIVILEGED)
         passed(done, name, "not permitted")
-        check(done.seconds < 1.1, f"it took {done.seconds:.1f} s")
         done = hook(t, state(name, g.pid, "auto,required"), prefix=UNPRIVILEGED)
         equal((done.returncode, "not permitted" in done.stderr), (1, True), f"required: {done.stderr!r}")
         passed(hook(t, {**state(name, g.pid), "status": "stopped"}, prefix=UNPRIVILEGED), "not permitted")
@@ -169,7 +162,6 @@ def bundles(t):
                     os.symlink({"device": "/dev/tty", "loop": config, "endless": "/dev/zero"}[kind], config)
                 done = hook(t, state(name, g.pid, bundle=bundle))
                 passed(done)
-                check(done.seconds < 1.1, f"{kind}: {done.seconds:.1f} s")
                 equal(profile(t, name)["cgroup"], g.path, f"cgroup with a bundle that is a {kind}")
                 end_all(t)
         equal(i, 7, "kinds")
@@ -236,7 +228,8 @@ def few_paths(t):
             open(f"{scratch}/{where}", "w", encoding="ascii").close()
         for spec, bundle in (("auto", scratch), ("nonsense", scratch)):
             log = f"{scratch}/strace"
-            hook(t, state(name, g.pid, spec, bundle=bundle), prefix=[strace, "-f", "-qq", "-o", log, "-e", "trace=%file,connect,process"], cwd=scratch)
+            hook(t, state(name, g.pid, spec, bundle=bundle), prefix=[strace, "-f", "-qq", "-o", log, "-e", "trace=%file,connect,process"], cwd=scratch,
+                 env={"ASAN_OPTIONS": "detect_leaks=0"})  # which does not work under strace
             with open(log, encoding="utf-8", errors="backslashreplace") as f:
                 lines = f.read().splitlines()
             check(not any(re.search(r"\b(v?fork|clone3?)\(", line) for line in lines), "it starts a process")
