@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The daemon's objects on a bus. Reading properties is open to whom the bus's policy lets in; every method and every change of
- * a property needs privileges (sd-bus's default: root or CAP_SYS_ADMIN) and is answered with AccessDenied otherwise.
+ * The daemon's objects on a bus. Reading properties is open to whom the bus's policy lets in; for a method polkit is asked, or
+ * it is root's (rights.h), and every change of a property is root's (sd-bus's default). Others get AccessDenied.
  */
 #pragma once
 

@@ -12,6 +12,7 @@
 #include "log.h"
 #include "object-path.h"
 #include "report.h"
+#include "rights.h"
 #include "text.h"
 
 #define TEXT_BYTES_MAX 1024 /* of one text from annotations */
@@ -19,7 +20,8 @@
 struct bus_service {
         sd_bus *bus;
         struct manager *manager;
-        sd_bus_slot *slots[7];
+        struct polkit *polkit;
+        sd_bus_slot *slots[8];
         size_t n_slots;
 };
 
@@ -341,16 +343,17 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("ContainerStopped", SD_BUS_ARGS("s", id, "a{sv}", options), SD_BUS_NO_RESULT,
                 method_container_stopped, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("StartProfile", SD_BUS_ARGS("s", target, "a{sv}", options), SD_BUS_RESULT("o", profile),
-                method_start_profile, 0),
-        SD_BUS_METHOD_WITH_ARGS(
-                "StopProfile", SD_BUS_ARGS("o", profile, "a{sv}", options), SD_BUS_NO_RESULT, method_stop_profile, 0),
-        SD_BUS_METHOD_WITH_ARGS(
-                "GetProfile", SD_BUS_ARGS("s", target, "a{sv}", options), SD_BUS_RESULT("o", profile), method_get_profile, 0),
+                method_start_profile, RIGHTS_ASKED),
+        SD_BUS_METHOD_WITH_ARGS("StopProfile", SD_BUS_ARGS("o", profile, "a{sv}", options), SD_BUS_NO_RESULT,
+                method_stop_profile, RIGHTS_ASKED),
+        SD_BUS_METHOD_WITH_ARGS("GetProfile", SD_BUS_ARGS("s", target, "a{sv}", options), SD_BUS_RESULT("o", profile),
+                method_get_profile, RIGHTS_ASKED),
         SD_BUS_METHOD_WITH_ARGS("ListProfiles", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("a(osssxa{sv})", profiles),
-                method_list_profiles, 0),
+                method_list_profiles, RIGHTS_ASKED),
+        SD_BUS_METHOD_WITH_ARGS("DescribeSupport", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("s", json),
+                method_describe_support, RIGHTS_ASKED),
         SD_BUS_METHOD_WITH_ARGS(
-                "DescribeSupport", SD_BUS_ARGS("a{sv}", options), SD_BUS_RESULT("s", json), method_describe_support, 0),
-        SD_BUS_METHOD_WITH_ARGS("SetMode", SD_BUS_ARGS("s", mode, "a{sv}", options), SD_BUS_NO_RESULT, method_set_mode, 0),
+                "SetMode", SD_BUS_ARGS("s", mode, "a{sv}", options), SD_BUS_NO_RESULT, method_set_mode, RIGHTS_ASKED),
         SD_BUS_SIGNAL_WITH_ARGS("ProfileAdded", SD_BUS_ARGS("o", profile), 0),
         SD_BUS_SIGNAL_WITH_ARGS("ProfileRemoved", SD_BUS_ARGS("o", profile), 0),
         SD_BUS_SIGNAL_WITH_ARGS("ProfileFinished", SD_BUS_ARGS("o", profile, "s", report_path), 0),
@@ -445,7 +448,9 @@ static int attach(struct bus_service *s) {
         static const char *const prefixes[] = {BUS_PATH_CONTAINER, BUS_PATH_CGROUP, BUS_PATH_HOST};
         int r;
 
-        r = sd_bus_add_object_manager(s->bus, next_slot(s), BUS_PATH);
+        r = rights_guard(s->bus, s->polkit, next_slot(s));
+        if (r >= 0)
+                r = sd_bus_add_object_manager(s->bus, next_slot(s), BUS_PATH);
         if (r >= 0)
                 r = sd_bus_add_object_vtable(s->bus, next_slot(s), BUS_PATH, BUS_INTERFACE_MANAGER, manager_vtable, s->manager);
         if (r >= 0)
@@ -467,7 +472,9 @@ int bus_service_new(sd_bus *bus, struct manager *m, struct bus_service **ret) {
                 return -ENOMEM;
         s->bus = sd_bus_ref(bus);
         s->manager = m;
-        r = attach(s);
+        r = polkit_new(bus, &s->polkit);
+        if (r >= 0)
+                r = attach(s);
         if (r < 0)
                 return r;
         manager_listen(m, &listener, s);
@@ -481,6 +488,7 @@ struct bus_service *bus_service_free(struct bus_service *s) {
         manager_listen(s->manager, NULL, NULL);
         for (size_t i = 0; i < s->n_slots; i++)
                 sd_bus_slot_unref(s->slots[i]);
+        polkit_free(s->polkit);
         sd_bus_unref(s->bus);
         free(s);
         return NULL;

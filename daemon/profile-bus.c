@@ -12,6 +12,7 @@
 #include "bus-options.h"
 #include "bus.h"
 #include "report.h"
+#include "rights.h"
 #include "text.h"
 
 static struct profile *profile_of(void *userdata) {
@@ -375,10 +376,12 @@ const sd_bus_vtable profile_vtable[] = {
         SD_BUS_PROPERTY("LiveBytes", "x", property_totals, 0, ON_REQUEST),
         SD_BUS_PROPERTY("LiveCalls", "x", property_totals, 0, ON_REQUEST),
         SD_BUS_PROPERTY("LostEvents", "t", property_totals, 0, ON_REQUEST),
-        SD_BUS_METHOD_WITH_ARGS("GetSummary", SD_BUS_ARGS("a{sv}", filter), SD_BUS_RESULT("s", json), method_get_summary, 0),
         SD_BUS_METHOD_WITH_ARGS(
-                "GetSites", SD_BUS_ARGS("a{sv}", filter), SD_BUS_RESULT("a(sustssbxxba{sv})", sites), method_get_sites, 0),
-        SD_BUS_METHOD_WITH_ARGS("Dump", SD_BUS_ARGS("s", document, "a{sv}", filter), SD_BUS_RESULT("h", fd), method_dump, 0),
-        SD_BUS_METHOD_WITH_ARGS("Reset", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_reset, 0),
+                "GetSummary", SD_BUS_ARGS("a{sv}", filter), SD_BUS_RESULT("s", json), method_get_summary, RIGHTS_ASKED),
+        SD_BUS_METHOD_WITH_ARGS("GetSites", SD_BUS_ARGS("a{sv}", filter), SD_BUS_RESULT("a(sustssbxxba{sv})", sites),
+                method_get_sites, RIGHTS_ASKED),
+        SD_BUS_METHOD_WITH_ARGS(
+                "Dump", SD_BUS_ARGS("s", document, "a{sv}", filter), SD_BUS_RESULT("h", fd), method_dump, RIGHTS_ASKED),
+        SD_BUS_METHOD_WITH_ARGS("Reset", SD_BUS_ARGS("a{sv}", options), SD_BUS_NO_RESULT, method_reset, RIGHTS_ASKED),
         SD_BUS_VTABLE_END,
 };

@@ -325,6 +325,16 @@ static int scope_path(const char *process, const char *id, const char *cgroups_p
         return *ret ? 0 : -ENOMEM;
 }
 
+/* A bundle may be wrong, or of a runtime that sees another hierarchy: what it names is not the container's then. */
+static int check_inside(const char *scope, const char *process, const char *shown, char **reterr) {
+        _cleanup_free_ char *is = NULL;
+
+        if (cgroup_path_covers(scope, process))
+                return 0;
+        is = cgroup_path_show(process);
+        return fail(reterr, -ENOENT, "The bundle names the cgroup %s, but the container's process is in %s.", shown, is ?: "?");
+}
+
 int cgroup_of_container(const struct cgroup_root *root, pid_t pid, const char *id, const char *cgroups_path,
         struct cgroup **ret, char **reterr) {
         _cleanup_free_ char *process = NULL, *own = NULL, *scope = NULL, *shown = NULL;
@@ -345,6 +355,9 @@ int cgroup_of_container(const struct cgroup_root *root, pid_t pid, const char *i
         if (cgroup_path_covers(scope, own))
                 return fail(reterr, -EOPNOTSUPP, "This container has no cgroup of its own: its process is in %s, which %s.",
                         shown, streq(scope, "/") ? "is the root" : "holds this program too");
+        r = check_inside(scope, process, shown, reterr);
+        if (r < 0)
+                return r;
         r = open_normalized(root, &scope, shown, true, ret, reterr);
         if (r == -ENOENT) {
                 /* Either the container went away meanwhile, or the bundle names what is not there. */

@@ -81,8 +81,9 @@ int cgroup_of_pid(const struct cgroup_root *root, pid_t pid, struct cgroup **ret
 
 /*
  * A container's scope: the memory cgroup of its process, climbed to the topmost directory whose name contains `id`; when none
- * does, `cgroups_path` (linux.cgroupsPath of the bundle's config.json, or NULL). -EOPNOTSUPP when that is the root, the
- * caller's own group or an ancestor of it (this container has no cgroup of its own); -ESRCH when the process is gone.
+ * does, `cgroups_path` (linux.cgroupsPath of the bundle's config.json, or NULL), which must be the process's group or one above
+ * it, or -ENOENT. -EOPNOTSUPP when the scope is the root, the caller's own group or an ancestor of it (this container has no
+ * cgroup of its own); -ESRCH when the process is gone.
  */
 int cgroup_of_container(const struct cgroup_root *root, pid_t pid, const char *id, const char *cgroups_path,
         struct cgroup **ret, char **reterr);

@@ -231,6 +231,7 @@ static int read_all(int fd, size_t max, char **ret, size_t *ret_len) {
 }
 
 int text_read_file(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len) {
+        /* Paths come from bundles, too: a pipe that nobody writes to must not hold us. */
         _cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
         if (fd < 0)

@@ -256,7 +256,7 @@ def shipped_files(t):
 
 
 def policy_holds(t):
-    """The shipped policy on a bus of its own: a stranger may look, and is refused by the bus itself for the rest."""
+    """The shipped policy on a bus of its own: a stranger may look, and is refused by the daemon or by the bus for the rest."""
     need_root()
     setpriv = need("setpriv")
     with Bus() as bus:
@@ -266,7 +266,7 @@ def policy_holds(t):
         text = text.replace('<allow send_destination="*" eavesdrop="true"/>', "").replace('<allow eavesdrop="true"/>', "").replace(
             '<allow own="*"/>', '<allow send_destination="org.freedesktop.DBus"/><deny own="*"/><deny send_type="method_call"/>'
             '<allow send_type="method_return"/><allow send_type="error"/><allow send_type="signal"/><allow receive_sender="*"/>'
-            '<allow send_destination="org.freedesktop.DBus"/>')
+            '<allow send_destination="org.freedesktop.DBus"/><allow send_destination="org.freedesktop.PolicyKit1"/>')
         text = text.replace("</busconfig>", f"<include>{SOURCE}/daemon/org.memcgprof1.conf</include></busconfig>")
         with open(config, "w", encoding="ascii") as f:
             f.write(text)
@@ -278,7 +278,9 @@ def policy_holds(t):
             for what, (error, text) in json.loads(done.stdout).items():
                 allowed = what.startswith("read") or what in ("introspect", "managed")
                 equal(error, None if allowed else DENIED, f"{what}: {text}")
-                check(allowed or "rejected" in text.lower(), f"{what} was refused by the daemon, not by the bus: {text}")
+                # What polkit guards reaches the daemon, which finds no polkit here; all else the bus refuses.
+                by_bus = what.startswith("Set ") or what in ("RegisterContainer", "ContainerStopped")
+                check(allowed or ("rejected" in text.lower()) == by_bus, f"{what} was refused by the wrong side: {text}")
             taken = run([setpriv, "--reuid=65534", "--regid=65534", "--clear-groups", "busctl", f"--address={bus.address}", "call",
                          "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "RequestName", "su", NAME, "2"])
             check(taken.returncode != 0 and "denied" in taken.stderr.lower(), f"a stranger may own the name: {taken.stdout}{taken.stderr}")

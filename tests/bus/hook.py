@@ -591,6 +591,13 @@ def private_journal(hook, address):
             check("memcgprof-hook: " + fields["MESSAGE"] + "\n" == result.err, fields)
             check(fields["PRIORITY"] == priority and fields["CONTAINER_ID"] == "box", fields)
             check(fields["SYSLOG_IDENTIFIER"] == "memcgprof-hook", fields)
+        evil = "on,x\nPRIORITY=0\nMESSAGE=forged\x1b[31m"
+        for state in hook.state(evil), hook.state(id=evil), hook.state(status=evil):
+            hook.run(state).failed(0, r"\x0aPRIORITY=0")
+            lines = s.recv(65536).decode().split("\n")
+            check(all("=" in line for line in lines[:-1]), f"a field of several lines: {lines}")
+            check([line for line in lines if line.startswith("PRIORITY=")] == ["PRIORITY=4"], lines)
+            check(len([line for line in lines if line.startswith("MESSAGE=")]) == 1, lines)
         hook.run(b"").failed(0, "empty")
         check(b"CONTAINER_ID" not in s.recv(65536), "an id out of nothing")
 

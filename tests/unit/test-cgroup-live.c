@@ -310,12 +310,13 @@ static void expect_no_scope(
 static void finds_a_containers_scope(void **state) {
         struct live *l = need(state);
         _cleanup_free_ char *scope = format("%s/run-c1.scope", l->group->path), *inner = format("%s/init.scope", scope);
-        _cleanup_free_ char *own = NULL, *relative = NULL;
+        _cleanup_free_ char *another = format("%s/run-c2.scope", l->group->path), *own = NULL, *relative = NULL;
         _cleanup_(cgroup_freep) struct cgroup *of_pid = NULL;
         pid_t pid = sleeper();
 
         add_child(l, scope);
         add_child(l, inner);
+        add_child(l, another);
         put(l, inner, pid);
         relative = format("%s/run-c1.scope", l->name);
         if (l->root->layout == CGROUP_V2) {
@@ -336,6 +337,7 @@ static void finds_a_containers_scope(void **state) {
         expect_no_scope(l, pid, "other", "/", -EOPNOTSUPP, "no cgroup of its own");
         expect_no_scope(l, pid, "other", "/a/../b", -EINVAL, "cgroupsPath");
         expect_no_scope(l, pid, "other", "/there/is/none", -ENOENT, "/there/is/none");
+        expect_no_scope(l, pid, "other", another, -ENOENT, "but the container's process is in");
         assert_int_equal(cgroup_path_of_pid(getpid(), &own, NULL), 0);
         expect_no_scope(l, pid, "other", own, -EOPNOTSUPP, "no cgroup of its own");
         expect_no_scope(l, getpid(), "other", NULL, -EOPNOTSUPP, "no cgroup of its own");

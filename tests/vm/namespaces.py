@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The installed project under systemd and a real system bus, in namespaces on the running kernel: system.py and service.py in the
-`namespace` rig."""
+"""The installed project under systemd and a real system bus, in namespaces on the running kernel: the suite `rig` in the `namespace` rig."""
 
 import os
 import subprocess
@@ -20,7 +19,7 @@ def cases(tap):
     build = vm.build_directory()
     vm.have("root")
     out = f"{build}/vm/namespaces"
-    tests = [t for t in payload.tests_of(build) if t["name"] in ("system", "service")]
+    tests = [t for t in payload.tests_of(build) if t["rig"]]
     with tempfile.TemporaryDirectory(prefix="memcgprof-vm-") as directory:
         payload.make(build, directory, tests)
         done = subprocess.run([f"{HERE}/namespace", directory, out], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)

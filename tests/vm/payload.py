@@ -25,11 +25,12 @@ def tests_of(build):
     """Tests of the container tier as meson knows them, with the places they have in the guest."""
     found = []
     for test in json.loads(meson("introspect", "--tests", build)):
-        if not {s.split(":")[-1] for s in test["suite"]} & {"container", "rig"}:
+        suites = {s.split(":")[-1] for s in test["suite"]}
+        if not suites & {"container", "rig"}:
             continue
         inside = [place(word, build) for word in test["cmd"]]
         env = {k: place(v, build) for k, v in test["env"].items()}
-        found.append({"name": test["name"], "command": inside, "env": env, "timeout": test["timeout"]})
+        found.append({"name": test["name"], "command": inside, "env": env, "timeout": test["timeout"], "rig": "rig" in suites})
     return found
 
 
