@@ -125,8 +125,9 @@ char *text_filename(const char *id) {
         }
         if (out == 0)
                 return strdup("_"); /* an empty name is no file name */
+        name[out] = '\0';
         if (out <= FILENAME_LENGTH)
-                return strndup(name, out);
+                return strdup(name);
         return format("%.*s-%016llx", (int)cut, name, (unsigned long long)text_hash(id, strlen(id)));
 }
 

@@ -11,11 +11,11 @@ import time
 
 import validate
 from bus import Bus, Signals
-from container import Container, hook_entry, kernel_bytes, need_containers
+from container import Container, hook_entry, kernel_bytes, memory_hierarchy, need_containers
 from daemon import Daemon
 from eater import Storm, eat
 from group import Group
-from proc import PATIENCE, eventually
+from proc import PATIENCE, eventually, need
 from summary import profiled
 from tap import Skip, check, equal, main
 
@@ -92,6 +92,25 @@ def enough(bus, daemon):
     equal((document["snapshots"], document["end"]["oom_kills"]), ([], 0), "snapshots and kills of a container that had enough")
 
 
+# As ProtectControlGroups= of a unit has it.
+READ_ONLY = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"')
+
+
+def read_only(bus):
+    """Where the daemon cannot write to cgroups, v1 does not tell it; the look that comes round sees the kill."""
+    need("unshare")
+    with Daemon(bus, wrapper=(*READ_ONLY, memory_hierarchy()[0])) as daemon, Group(processes=0) as g:
+        with Signals(bus, "ProfileFinished") as finished:
+            path = bus.manager("StartProfile", "sa{sv}", f"cgroup:{g.path}", 0)[0]
+            g.limit(16 << 20)
+            eat(g, 32 << 20)
+            eventually(lambda: f"Memory ran out in cgroup {g.path} (1 tasks" in daemon.log_text(), 10, "the journal is told")
+            document = stopped_report(bus, path, finished)
+    equal(([s["reason"] for s in document["snapshots"]], document["end"]["oom_kills"]), (["oom-kill"], 1), "snapshots, kills")
+    if g.version == "v1":
+        equal(document["snapshots"][0]["ooms"], 0, "how often the kernel told, which it cannot here")
+
+
 def stopped_report(bus, path, finished):
     bus.manager("StopProfile", "oa{sv}", path, 0)
     with open(finished.of(path), encoding="utf-8") as f:
@@ -164,6 +183,8 @@ def tests(tap):
         tap.case("kills in a group below", below, bus)
         tap.case("the residue's end is in the report", residue_is_closed, bus, daemon)
         check(daemon.alive(), "the daemon is gone: " + daemon.log_text()[-2000:])
+    with Bus() as bus:
+        tap.case("cgroups that the daemon cannot write to", read_only, bus)
 
 
 main(tests)
