@@ -85,7 +85,8 @@ static json_t *save_registration(const struct registration *r, bool retired) {
                 return NULL;
         return json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:[I, I], s:o, s:s?, s:b}", "profile", profile, "views", save_views(r),
                 "requesters", save_requesters(r), "mode", mode_to_string(r->mode), "init", save_init(r), "end", save_end(r),
-                "ooms", (json_int_t)r->oom.ooms, (json_int_t)r->oom.kills, "snapshots", save_snapshots(&r->snapshots), "report", r->report, "retired", (int)retired);
+                "ooms", (json_int_t)r->oom.ooms, (json_int_t)r->oom.kills, "snapshots", save_snapshots(&r->snapshots), "report",
+                r->report, "retired", (int)retired);
 }
 
 static bool append(json_t *profiles, const struct registration *r, bool retired) {
