@@ -449,6 +449,10 @@ int manager_restore(struct manager *m, char **reterr) {
 }
 
 void manager_leave(struct manager *m) {
+        if (!engine_mark(m->engine)) {
+                manager_stop_all(m);
+                return;
+        }
         report_writer_finish(m->writer);
         (void)manager_flush(m);
         manager_save(m);

@@ -88,7 +88,10 @@ int manager_restore(struct manager *m, char **reterr);
 /* Writes down what there is, before anybody is told of it. Nothing where the tracker keeps nothing. */
 void manager_save(struct manager *m);
 
-/* Leaves everything to the next daemon, counting: only manager_free() comes after it. */
+/*
+ * Leaves everything to the next daemon, counting: only manager_free() comes after it. Where nothing would count on, it is
+ * manager_stop_all().
+ */
 void manager_leave(struct manager *m);
 
 /*

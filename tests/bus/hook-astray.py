@@ -75,10 +75,10 @@ def without_rights(t):
     name = new_id()
     with container_group(name) as g:
         done = hook(t, state(name, g.pid), prefix=UNPRIVILEGED)
-        passed(done, name, "not permitted")
+        passed(done, name, "Only root may call")
         done = hook(t, state(name, g.pid, "auto,required"), prefix=UNPRIVILEGED)
-        equal((done.returncode, "not permitted" in done.stderr), (1, True), f"required: {done.stderr!r}")
-        passed(hook(t, {**state(name, g.pid), "status": "stopped"}, prefix=UNPRIVILEGED), "not permitted")
+        equal((done.returncode, "Only root may call" in done.stderr), (1, True), f"required: {done.stderr!r}")
+        passed(hook(t, {**state(name, g.pid), "status": "stopped"}, prefix=UNPRIVILEGED), "Only root may call")
         equal(t.client.paths(), [], "profiles")
     with Scratch() as closed:  # mode 0700: as a system bus out of sight, in a container's own namespace for example
         done = run([*UNPRIVILEGED, built("hooks/memcgprof-hook"), f"--bus=unix:path={closed}/bus"], input=json.dumps(state("x", os.getpid())))

@@ -61,7 +61,8 @@ def unprivileged(t):
 def one_definition(t):
     """The table, the vtables, the bus policy, the actions and the manual page say the same."""
     rights, arguments = table()
-    equal(unprivileged(t), set(rights), "methods that sd-bus itself does not keep for root")
+    hooks = {(MANAGER, "RegisterContainer"), (MANAGER, "ContainerStopped")}  # asked for by themselves: their caller may have gone
+    equal(unprivileged(t) - hooks, set(rights), "methods that sd-bus itself does not keep for root")
     policy = ElementTree.parse(os.path.join(SOURCE, "daemon/org.memcgprof1.conf")).getroot()
     default, = [p for p in policy.findall("policy") if p.get("context") == "default"]
     let = {(r.get("send_interface"), r.get("send_member")) for r in default if r.tag == "allow" and r.get("send_interface", "").startswith(NAME)}
