@@ -89,7 +89,8 @@ def churn(tap):
     if done.returncode != 0 and "not installed" in done.stderr:
         raise Skip(done.stderr.strip())
     equal(done.returncode, 0, f"exit status (it says: {done.stderr.strip()})")
-    check("Final reports of 40 profiled containers: 40" in done.stdout, done.stdout)
+    profiled, reports = re.search(r"hook (\d+) were profiled .*final reports: (\d+)", done.stdout).groups()
+    check(profiled == reports and int(profiled) > 20, f"{profiled} were profiled, {reports} reports")
     for title in ("in a row, ms", "5 at a time, ms"):
         rows = done.stdout.split(title)[1].splitlines()[1:4]
         equal([re.match(r"  (\D+?) +-?[0-9]", r).group(1) for r in rows], ["without the hook", "with the hook", "added"], f"rows of {title}")
