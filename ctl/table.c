@@ -11,15 +11,21 @@
 #define GAP 2 /* spaces between columns */
 
 /*
- * text_escape() doubles a backslash before an "x", so that what it wrote can be read back. Nobody reads a screen back, and the
+ * text_escape() doubles backslashes before an "x", so that what it wrote can be read back. Nobody reads a screen back, and the
  * escapes that a document already has would get a second one.
  */
 char *table_escape_max(const char *s, size_t max) {
         char *text = s ? text_escape(s, strlen(s), max) : strdup("-"), *to = text;
 
-        for (const char *from = text; from && *from; from++)
-                if (!startswith(from, "\\\\x"))
-                        *to++ = *from;
+        for (const char *from = text; from && *from;) {
+                size_t run = strspn(from, "\\"), kept = from[run] == 'x' ? (run + 1) / 2 : run;
+
+                memmove(to, from, kept);
+                to += kept;
+                from += run;
+                if (*from)
+                        *to++ = *from++;
+        }
         if (to)
                 *to = '\0';
         return text;

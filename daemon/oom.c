@@ -6,8 +6,10 @@
 #define FILE_BYTES_MAX 4096
 
 int oom_read_kills(const struct cgroup *c, int64_t *ret) {
-        const char *file = c->layout == CGROUP_V2 ? "memory.events" : "memory.oom_control", *line;
+        const char *file = c->layout == CGROUP_V2 ? "memory.events" : "memory.oom_control";
         _cleanup_free_ char *text = NULL;
+        uint64_t kills;
+        char *line;
         size_t n;
         int r;
 
@@ -18,6 +20,10 @@ int oom_read_kills(const struct cgroup *c, int64_t *ret) {
         line = strstr(text, "\noom_kill ");
         if (!line)
                 return -ENODATA;
-        *ret = strtoll(line + strlen("\noom_kill "), NULL, 10);
+        line += strlen("\noom_kill ");
+        line[strcspn(line, "\n")] = '\0';
+        if (text_to_u64(line, &kills) < 0 || kills > INT64_MAX)
+                return -ENODATA;
+        *ret = (int64_t)kills;
         return 0;
 }

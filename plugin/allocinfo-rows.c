@@ -71,15 +71,15 @@ struct allocinfo_row *allocinfo_list_place(struct allocinfo_list *l, int *ret_er
         size_t room = l->room ? 2 * l->room : ROOM_FIRST;
         struct allocinfo_row *rows;
 
-        if (l->n < l->room)
-                return l->rows + l->n;
-        *ret_error = l->n >= ALLOCINFO_TAGS_MAX ? -E2BIG : -ENOMEM;
-        rows = l->n >= ALLOCINFO_TAGS_MAX ? NULL : reallocarray(l->rows, room, sizeof(*rows));
-        if (!rows)
-                return NULL;
-        l->rows = rows;
-        l->room = room;
-        return l->rows + l->n;
+        if (l->n == l->room) {
+                *ret_error = l->n >= ALLOCINFO_TAGS_MAX ? -E2BIG : -ENOMEM;
+                rows = l->n >= ALLOCINFO_TAGS_MAX ? NULL : reallocarray(l->rows, room, sizeof(*rows));
+                if (!rows)
+                        return NULL;
+                l->rows = rows;
+                l->room = room;
+        }
+        return memset(l->rows + l->n, 0, sizeof(*rows));
 }
 
 void allocinfo_list_keep(struct allocinfo_list *l) {

@@ -170,6 +170,8 @@ int cgroup_path_of_unit(const char *text, char **ret) {
         *name++ = '\0';
         if (!*name || (*copy && !is_slice(copy)))
                 return -EINVAL;
+        if (strlen(copy) > NAME_MAX)
+                return -ENAMETOOLONG; /* and its path grows by the square */
         /* An empty slice means system.slice to both runtimes when root runs them. */
         slice = expand_slice(*copy ? copy : "system.slice");
         if (!slice)
@@ -178,10 +180,7 @@ int cgroup_path_of_unit(const char *text, char **ret) {
                 path = format("%s/%s", slice, name);
         else
                 path = format("%s/%s%s%s.scope", slice, prefix, *prefix ? "-" : "", name);
-        if (!path)
-                return -ENOMEM;
-        *ret = TAKE(path);
-        return 0;
+        return path ? cgroup_path_normalize(path, ret) : -ENOMEM;
 }
 
 /* True when the comma-separated `list` of `n` bytes has the word "memory". */
@@ -233,7 +232,7 @@ int cgroup_path_parse(const char *text, char **ret, char **reterr) {
         r = copy_prefix(found, len, &path);
         if (r < 0)
                 return r;
-        if (startswith(path, "/.."))
+        if (cgroup_path_covers("/..", path))
                 return fail(reterr, -EOPNOTSUPP, "The process is in a memory cgroup outside this program's cgroup namespace.");
         *ret = TAKE(path);
         return 0;

@@ -34,7 +34,7 @@ int cgroup_path_down_to(const char *path, const char *part, char **ret);
 /*
  * The path of a "slice:prefix:name" as runc and crun mean it, e.g. "machine-a.slice:libpod:ID" is
  * "/machine.slice/machine-a.slice/libpod-ID.scope". *ret is NULL when `text` has not this form. -EINVAL when a part of it
- * cannot be.
+ * cannot be, -ENAMETOOLONG when no cgroup has such a name.
  */
 int cgroup_path_of_unit(const char *text, char **ret);
 

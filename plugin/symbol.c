@@ -99,7 +99,7 @@ static enum meaning meaning_of(const char *name, size_t n, bool in_module) {
 
 static int pool_add(struct symbols *s, const char *text, size_t n, uint32_t *ret) {
         if (s->pool_used + n + 1 > s->pool_room) {
-                size_t room = s->pool_room ? s->pool_room * 2 : 1024 * 1024;
+                size_t room = s->pool_room ? s->pool_room * 2 : 64 * 1024;
                 char *pool;
 
                 if (room > POOL_MAX)
@@ -140,7 +140,7 @@ static int module_number(struct symbols *s, const char *name, size_t n, uint16_t
 
 static int add_entry(struct symbols *s, const struct entry *e) {
         if (s->n == s->room) {
-                size_t room = s->room ? s->room * 2 : 64 * 1024;
+                size_t room = s->room ? s->room * 2 : 4 * 1024;
                 struct entry *entries;
 
                 if (room > SYMBOLS_MAX)

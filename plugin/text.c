@@ -58,30 +58,45 @@ static size_t printable_length(const unsigned char *s, size_t n) {
         return c >= smallest[len] && code_point_ok(c) ? len : 0;
 }
 
+/*
+ * How many of the backslashes at `s` are written twice: all that stand in front of an x or of what is escaped, or none. So an
+ * odd number of them in front of an x is an escape, and two texts never look the same.
+ */
+static size_t doubled_backslashes(const unsigned char *s, const unsigned char *end) {
+        const unsigned char *p = s;
+
+        while (p < end && *p == '\\')
+                p++;
+        return p < end && (*p == 'x' || printable_length(p, end - p) == 0) ? p - s : 0;
+}
+
 char *text_escape(const char *s, size_t n, size_t max) {
         static const char hex[] = "0123456789abcdef";
         const unsigned char *p = (const unsigned char *)s, *end = p + n;
         /* One byte becomes four at most, and nobody wants more than `max`. */
-        size_t room = n > max / 4 ? max : 4 * n, out = 0;
+        size_t room = n > max / 4 ? max : 4 * n, out = 0, doubled = 0; /* of the next bytes */
         char *ret = malloc(room + sizeof("..."));
 
         if (!ret)
                 return NULL;
         while (p < end) {
                 size_t len = printable_length(p, end - p);
-                bool doubled = *p == '\\' && end - p > 1 && p[1] == 'x';
-                size_t need = doubled ? 2 : len ? len : 4;
+                size_t need;
 
+                if (*p == '\\' && (p == (const unsigned char *)s || p[-1] != '\\'))
+                        doubled = doubled_backslashes(p, end);
+                need = doubled ? 2 : len ? len : 4;
                 if (need > max - out) {
                         memcpy(ret + out, "...", 3);
                         out += 3;
                         break;
                 }
-                if (doubled)
-                        ret[out] = '\\';
-                if (len)
-                        memcpy(ret + out + doubled, p, len);
-                else {
+                if (doubled) {
+                        memset(ret + out, '\\', 2);
+                        doubled--;
+                } else if (len) {
+                        memcpy(ret + out, p, len);
+                } else {
                         const char escape[4] = {'\\', 'x', hex[*p >> 4], hex[*p & 15]};
                         memcpy(ret + out, escape, sizeof(escape));
                 }
@@ -216,7 +231,7 @@ static int read_all(int fd, size_t max, char **ret, size_t *ret_len) {
 }
 
 int text_read_file(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len) {
-        _cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        _cleanup_close_ int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
         if (fd < 0)
                 return -errno;

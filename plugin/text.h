@@ -8,8 +8,9 @@
 #include "util.h"
 
 /*
- * A copy of `n` bytes with control characters and bytes that are no valid UTF-8 written \xNN (a backslash is doubled only where
- * it would read as such an escape: before 'x'). At most `max` bytes of output, then "...". NULL on ENOMEM.
+ * A copy of `n` bytes with control characters and bytes that are no valid UTF-8 written \xNN (backslashes are doubled only
+ * where they would read as part of such an escape: before an 'x' and before an escape). At most `max` bytes of output, then
+ * "...". NULL on ENOMEM.
  */
 char *text_escape(const char *s, size_t n, size_t max);
 
@@ -26,7 +27,8 @@ int text_to_i64(const char *s, int64_t *ret);
 /* SIZE: decimal number of bytes, or with suffix K or M or G (binary). -EINVAL, -ERANGE above 2^62. */
 int text_to_size(const char *s, uint64_t *ret);
 
-/* Reads a whole file of at most `max` bytes (more is -E2BIG) into NUL-terminated memory; dirfd as for openat. */
+/* Reads a whole file of at most `max` bytes (more is -E2BIG) into NUL-terminated memory; dirfd as for openat.
+ * A FIFO that nobody writes to is an empty file: whoever names files must not stop the daemon. */
 int text_read_file(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len);
 
 /* FNV-1a 64. Not for adversaries: used to name things. */

@@ -78,6 +78,7 @@ static void test_escapes(void **state) {
         /* a document's own escapes are not escaped once more */
         is(table_escape("\\x1b[2J"), "\\x1b[2J");
         is(table_escape("\\\\x1b"), "\\\\x1b");
+        is(table_escape("\\\x1b"), "\\\\x1b");
         is(table_escape("C:\\"), "C:\\");
 }
 

@@ -168,6 +168,26 @@ static void expands_units(void **state) {
         }
 }
 
+/* A path of units grows by the square of its slice's dashes: a bundle of megabytes must not. */
+static void units_are_bounded(void **state) {
+        char text[600] = "", *path = NULL;
+
+        for (size_t i = 0; i < 248; i += 2)
+                memcpy(text + i, "a-", 3);
+        strcat(text, "a.slice:b:c");
+        assert_int_equal(cgroup_path_of_unit(text, &path), -ENAMETOOLONG);
+        text[0] = '\0';
+        for (size_t i = 0; i < 500; i += 2)
+                memcpy(text + i, "a-", 3);
+        strcat(text, "a.slice:b:c");
+        assert_int_equal(cgroup_path_of_unit(text, &path), -ENAMETOOLONG);
+        memset(text, 'n', 300);
+        memcpy(text, ":b:", 3);
+        text[300] = '\0';
+        assert_int_equal(cgroup_path_of_unit(text, &path), -ENAMETOOLONG);
+        assert_null(path);
+}
+
 static void parses_proc_cgroup(void **state) {
         static const struct {
                 const char *fixture, *path;
@@ -201,6 +221,11 @@ static void parses_odd_proc_cgroup(void **state) {
         for (size_t i = 0; i < ELEMENTS(none); i++)
                 assert_int_equal(cgroup_path_parse(none[i], &path, NULL), -EINVAL);
         assert_null(path);
+        /* Directories may be called so; outside our namespace is only what begins with "..". */
+        assert_int_equal(cgroup_path_parse("0::/...", &path, NULL), 0);
+        assert_string_equal(path, "/...");
+        free(TAKE(path));
+        assert_int_equal(cgroup_path_parse("0::/..", &path, NULL), -EOPNOTSUPP);
         assert_int_equal(cgroup_path_parse("0::/a", &path, NULL), 0);
         assert_string_equal(path, "/a");
         free(path);
@@ -519,6 +544,7 @@ int main(void) {
                 cmocka_unit_test(finds_the_topmost),
                 cmocka_unit_test(finds_a_part),
                 cmocka_unit_test(expands_units),
+                cmocka_unit_test(units_are_bounded),
                 cmocka_unit_test(parses_proc_cgroup),
                 cmocka_unit_test(parses_odd_proc_cgroup),
                 cmocka_unit_test(paths_of_processes),

@@ -30,6 +30,16 @@ static void test_escape_valid(void **state) {
         ESCAPE("\\", 100, "\\");
 }
 
+/* An odd number of backslashes in front of an x is an escape, an even one is half as many: no two texts look the same. */
+static void test_escape_backslashes(void **state) {
+        ESCAPE("\\x01", 100, "\\\\x01");
+        ESCAPE("\\\x01", 100, "\\\\\\x01");
+        ESCAPE("\\\\x01", 100, "\\\\\\\\x01");
+        ESCAPE("\\\\\x01", 100, "\\\\\\\\\\x01");
+        ESCAPE("\\\\a\\\\", 100, "\\\\a\\\\");
+        ESCAPE("\\\\x", 3, "\\\\...");
+}
+
 static void test_escape_controls(void **state) {
         ESCAPE("a\nb\tc\x7f", 100, "a\\x0ab\\x09c\\x7f");
         ESCAPE("a\0b", 100, "a\\x00b");
@@ -175,6 +185,20 @@ static void test_read_file(void **state) {
         free(text);
 }
 
+/* A path that somebody else names may be a FIFO, and opening one waits for its other end. */
+static void test_read_fifo(void **state) {
+        char directory[] = "/tmp/test-text-XXXXXX";
+        _cleanup_free_ char *path = NULL, *text = NULL;
+
+        assert_non_null(mkdtemp(directory));
+        path = format("%s/fifo", directory);
+        assert_int_equal(mkfifo(path, 0600), 0);
+        assert_int_equal(text_read_file(AT_FDCWD, path, 10, &text, NULL), 0);
+        assert_string_equal(text, "");
+        unlink(path);
+        rmdir(directory);
+}
+
 static void test_hash(void **state) {
         assert_true(text_hash("", 0) == UINT64_C(0xcbf29ce484222325));
         assert_true(text_hash("foobar", 6) == UINT64_C(0x85944171f73967e8)); /* from FNV's own test vectors */
@@ -193,6 +217,7 @@ static void test_fail(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_escape_valid),
+                cmocka_unit_test(test_escape_backslashes),
                 cmocka_unit_test(test_escape_controls),
                 cmocka_unit_test(test_escape_invalid),
                 cmocka_unit_test(test_escape_max),
@@ -201,6 +226,7 @@ int main(void) {
                 cmocka_unit_test(test_integers),
                 cmocka_unit_test(test_size),
                 cmocka_unit_test(test_read_file),
+                cmocka_unit_test(test_read_fifo),
                 cmocka_unit_test(test_hash),
                 cmocka_unit_test(test_fail),
         };
