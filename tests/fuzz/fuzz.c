@@ -152,8 +152,8 @@ static char links[LINKS_MAX][PATH_MAX + NAME_MAX];
 static size_t n_links;
 
 static void remove_directory(void) {
-        for (size_t i = 0; i < n_links; i++)
-                unlink(links[i]);
+        while (n_links > 0)
+                (void)remove(links[--n_links]);
         rmdir(directory);
 }
 
@@ -166,6 +166,13 @@ const char *fuzz_directory(void) {
                 atexit(remove_directory);
         }
         return directory;
+}
+
+void fuzz_directory_make(const char *name) {
+        demand(n_links < LINKS_MAX);
+        snprintf(links[n_links], sizeof links[0], "%s/%s", fuzz_directory(), name);
+        demand(mkdir(links[n_links], 0700) == 0);
+        n_links++;
 }
 
 void fuzz_directory_add(const char *name, int fd) {

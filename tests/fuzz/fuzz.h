@@ -42,4 +42,5 @@ int fuzz_file(void);
 void fuzz_file_write(int fd, const void *data, size_t n);
 char *fuzz_file_path(int fd);
 const char *fuzz_directory(void);
+void fuzz_directory_make(const char *name); /* a directory in it, before what lies there */
 void fuzz_directory_add(const char *name, int fd);
