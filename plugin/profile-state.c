@@ -309,12 +309,12 @@ static void free_all(struct profile **profiles, size_t n) {
                         profiles[i] = profile_free(profiles[i]);
 }
 
-static struct scope *answer(const struct scope_wanted *wanted, size_t n, const json_t *state) {
+static const struct scope_wanted *find_wanted(const struct scope_wanted *wanted, size_t n, const json_t *state) {
         json_int_t serial = json_integer_value(json_object_get(state, "scope"));
 
         for (size_t i = 0; i < n; i++)
                 if ((json_int_t)wanted[i].serial == serial)
-                        return wanted[i].scope;
+                        return &wanted[i];
         return NULL;
 }
 
@@ -325,6 +325,10 @@ static int take_states(struct engine *e, cgroup_reopen_t reopen, const json_t *c
         for (size_t i = 0; i < n; i++) {
                 int r = take_profile(e, reopen, states[i], &profiles[i]);
 
+                if (r >= 0 && find_wanted(wanted, n_wanted, states[i])) { /* two would end one scope */
+                        profiles[i] = profile_free(profiles[i]);
+                        r = -EBADMSG;
+                }
                 if (r == -ENOMEM)
                         return r;
                 if (r < 0 && !*ret_first_bad)
@@ -359,7 +363,7 @@ int profiles_restore(struct engine *e, cgroup_reopen_t reopen, const json_t *seg
         for (size_t i = 0; i < n; i++) {
                 if (!ret[i])
                         continue;
-                ret[i]->scope = answer(wanted, n_wanted, states[i]);
+                ret[i]->scope = find_wanted(wanted, n_wanted, states[i])->scope;
                 if (!ret[i]->scope)
                         ret[i] = profile_free(ret[i]);
         }
