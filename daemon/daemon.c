@@ -135,6 +135,7 @@ static int begin_engine(
                 .settle_usec = c->settle_usec,
                 .residue_keep_usec = c->residue_keep_usec,
                 .lease_usec = c->lease_usec,
+                .cpu_budget = c->cpu_budget,
                 .caps = c->caps,
                 .reports = {c->reports_count, c->reports_bytes, c->reports_age_usec / 1000000},
                 .run_dir = a->run_dir,

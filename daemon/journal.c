@@ -10,6 +10,7 @@ static const char *const message_ids[_JOURNAL_MESSAGE_MAX] = {
         [JOURNAL_OOM] = "fddea3d3ab934026a90f1d21f106849e",
         [JOURNAL_MODE] = "1ef54c8b98934aa4bd1b4c9e9c2f2389",
         [JOURNAL_LOST] = "cd2d6d97c13043a1ab3d1d99f5313cb5",
+        [JOURNAL_BUDGET] = "7a1f0c9d4be84a3f9d5a5e0b8c26f471",
         [JOURNAL_CONFIG] = "c772d24e9a884cbeb9ea12625c306c01",
 };
 

@@ -15,6 +15,7 @@ enum journal_message {
         JOURNAL_OOM,    /* memory ran out in a profiled cgroup */
         JOURNAL_MODE,   /* the admission mode was set */
         JOURNAL_LOST,   /* what a final report says is not complete */
+        JOURNAL_BUDGET, /* the programs cost more than CpuBudget= allows, and a profile does with fewer stacks */
         JOURNAL_CONFIG, /* systemd's own: something in a configuration file is wrong */
         _JOURNAL_MESSAGE_MAX,
 };

@@ -55,7 +55,7 @@ static json_t *save_init(const struct registration *r) {
 
         if (r->init.fd < 0 || process_born(r->init.pid, &born) < 0 || !process_alive(&r->init))
                 return json_null();
-        return json_pack("[I, I]", (json_int_t)r->init.pid, (json_int_t)born);
+        return json_pack("[I, I, b]", (json_int_t)r->init.pid, (json_int_t)born, (int)r->init.handed);
 }
 
 static json_t *save_end(const struct registration *r) {
@@ -232,6 +232,7 @@ static void take_init(const json_t *from, struct process *ret) {
                 return;
         if (process_born(p.pid, &now) < 0 || (json_int_t)now != born || !process_alive(&p))
                 return;
+        p.handed = json_is_true(json_array_get(from, 2));
         *ret = p;
         p = PROCESS_NONE;
 }

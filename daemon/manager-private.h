@@ -27,6 +27,10 @@ struct manager {
         int64_t snapshot_us;              /* CLOCK_MONOTONIC: when one was last taken */
         int64_t oom_turn_us;              /* CLOCK_MONOTONIC: when counts of some group may be read again */
 
+        sd_event_source *budget_source;
+        int64_t measuring_us; /* CLOCK_MONOTONIC: since when the programs are measured; 0: they are not */
+        unsigned over_budget; /* how often in a row */
+
         sd_event_source *save_source, *lease_source;
         bool restored;    /* what a former daemon left was taken up, or was nothing: there is something to write down */
         bool unsaved;     /* and not all is */
@@ -38,6 +42,9 @@ struct manager {
 
 /* Ready to write down what there is. */
 int manager_prepare_saving(struct manager *m, char **reterr);
+
+/* Looks at what the programs cost, from now on. */
+int manager_prepare_budget(struct manager *m, char **reterr);
 
 /* Writes down what there is, now or when the loop comes to it. A failure is told once. */
 void manager_save_soon(struct manager *m);

@@ -476,6 +476,8 @@ int manager_new(sd_event *event, struct engine *engine, struct state_dir *state,
         r = manager_prepare_oom(m, reterr);
         if (r >= 0)
                 r = manager_prepare_saving(m, reterr);
+        if (r >= 0)
+                r = manager_prepare_budget(m, reterr);
         if (r < 0)
                 return r;
         load_mode(m);
@@ -513,6 +515,7 @@ struct manager *manager_free(struct manager *m) {
         registry_done(&m->registry);
         report_writer_free(m->writer);
         sd_event_source_disable_unref(m->clean_source);
+        sd_event_source_disable_unref(m->budget_source);
         sd_event_source_disable_unref(m->save_source);
         sd_event_source_disable_unref(m->lease_source);
         manager_done_oom(m);

@@ -65,6 +65,7 @@ struct manager_settings {
         uint64_t settle_usec;       /* from the end of a profile to its final report */
         uint64_t residue_keep_usec; /* from there on, while nobody needs its place; UINT64_MAX: no limit */
         uint64_t lease_usec;        /* how long it counts on without a daemon; UINT64_MAX: for ever */
+        uint64_t cpu_budget;        /* of all CPUs for the programs, in hundredths of a percent; 0: none is set */
         struct spec_caps caps;      /* of what annotations ask for */
         struct report_limits reports;
         const char *run_dir; /* where what the next daemon has to know is written down; kept, not copied */

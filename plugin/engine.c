@@ -86,6 +86,10 @@ void engine_leave(struct engine *e) {
         segments_leave(e->segments);
 }
 
+int engine_cost(struct engine *e, bool on, uint64_t *ret_ns) {
+        return e->tracker->ops->cost ? e->tracker->ops->cost(e->tracker, on, ret_ns) : -EOPNOTSUPP;
+}
+
 uint64_t engine_mark(struct engine *e) {
         return e->tracker->ops->mark ? e->tracker->ops->mark(e->tracker) : 0;
 }

@@ -20,6 +20,9 @@ DEFINE_CLEANUP(struct engine, engine_free)
 /* Profiles that are freed from now on, and the engine itself, leave what they count to the next process, if the tracker can. */
 void engine_leave(struct engine *e);
 
+/* As tracker_ops.cost; -EOPNOTSUPP where there is nothing to measure. */
+int engine_cost(struct engine *e, bool on, uint64_t *ret_ns);
+
 /* As tracker_ops.mark; 0: nothing that counts would outlive this process, and nothing need be written down. */
 uint64_t engine_mark(struct engine *e);
 void engine_renew_lease(struct engine *e);

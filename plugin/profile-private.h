@@ -12,6 +12,7 @@ struct profile {
         struct scope *scope; /* NULL: the kernel's own record */
         char *record_root;   /* of the files that it is read from */
         enum profile_state state;
+        bool unsampled; /* pages have no names any more */
         enum mode mode; /* that was in force when it was last active */
         int64_t started_us, reset_us;
         struct account account;

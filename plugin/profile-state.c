@@ -258,10 +258,10 @@ json_t *profile_save(const struct profile *p) {
                 json_decref(label);
                 return NULL;
         }
-        return json_pack("{s:o, s:s, s:I, s:b, s:s, s:I, s:I, s:o, s:o}", "cgroup", path, "cgroup_id", id, "scope",
-                (json_int_t)scope_serial(p->scope), "ended", (int)(p->state == PROFILE_ENDED), "mode", mode_to_string(p->mode),
-                "started_us", (json_int_t)p->started_us, "reset_us", (json_int_t)p->reset_us, "account",
-                save_account(&p->account), "label", label);
+        return json_pack("{s:o, s:s, s:I, s:b, s:b, s:s, s:I, s:I, s:o, s:o}", "cgroup", path, "cgroup_id", id, "scope",
+                (json_int_t)scope_serial(p->scope), "ended", (int)(p->state == PROFILE_ENDED), "unsampled", (int)p->unsampled,
+                "mode", mode_to_string(p->mode), "started_us", (json_int_t)p->started_us, "reset_us", (json_int_t)p->reset_us,
+                "account", save_account(&p->account), "label", label);
 }
 
 static int take_cgroup(const struct engine *e, cgroup_reopen_t reopen, const json_t *from, struct cgroup **ret) {
@@ -290,6 +290,7 @@ static int take_profile(struct engine *e, cgroup_reopen_t reopen, const json_t *
                 return -EBADMSG;
         p->mode = (enum mode)mode;
         p->state = json_is_true(json_object_get(from, "ended")) ? PROFILE_ENDED : PROFILE_ACTIVE;
+        p->unsampled = json_is_true(json_object_get(from, "unsampled"));
         p->started_us = json_integer_value(json_object_get(from, "started_us"));
         p->reset_us = json_integer_value(json_object_get(from, "reset_us"));
         r = take_account(json_object_get(from, "account"), &p->account);

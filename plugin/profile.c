@@ -171,6 +171,33 @@ void profile_mark_ended(struct profile *p) {
         p->state = PROFILE_ENDED;
 }
 
+static void add_gap(struct profile_label *l, const char *word, const char *reason) {
+        if (l->n_gaps < ELEMENTS(l->gaps))
+                l->gaps[l->n_gaps++] = (struct spec_gap){word, reason};
+}
+
+int profile_step_down(struct profile *p, char **reterr) {
+        struct profile_label *l = &p->label;
+        bool all = l->spec.stacks == STACKS_ALL;
+        struct tracker_wish wish = {.page_sample = all ? l->spec.sample : TRACKER_NO_SAMPLES};
+        int r;
+
+        if (p->record_root || p->state != PROFILE_ACTIVE || p->unsampled)
+                return 0;
+        r = scope_set_wish(p->scope, &wish, reterr);
+        if (r < 0)
+                return r;
+        if (all) {
+                l->spec.stacks = STACKS_SAMPLED;
+                add_gap(l, "stacks=all", "They cost more than CpuBudget= allows; pages are named by samples since then.");
+        } else {
+                l->spec.stacks = STACKS_OFF;
+                p->unsampled = true;
+                add_gap(l, "stacks", "Samples cost more than CpuBudget= allows; pages have no names since then.");
+        }
+        return 1;
+}
+
 int profile_reset(struct profile *p) {
         struct account account;
         int r;

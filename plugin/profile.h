@@ -32,6 +32,12 @@ bool profile_is_record(const struct profile *p);
 /* Refuses what rows of this profile cannot answer: -EINVAL with a sentence that names the key. */
 int profile_check_filter(const struct profile *p, const struct filter *filter, char **reterr);
 
+/*
+ * Takes fewer stacks of pages from now on, when they cost too much: of some allocations instead of all, then of none. A wish of
+ * the spec that this takes away stands among the label's gaps. 1: done; 0: there is nothing less; what scope_set_wish says.
+ */
+int profile_step_down(struct profile *p, char **reterr);
+
 /* Ends the measurement and frees all. What other profiles need of its counts stays with them. */
 struct profile *profile_free(struct profile *p);
 DEFINE_CLEANUP(struct profile, profile_free)

@@ -16,6 +16,7 @@ struct part {
 struct segment {
         unsigned group;
         bool armed;
+        bool unsampled;     /* its pages have no names: it is not folded with one whose samples stand for them */
         uint64_t born;      /* in moments of the registry */
         struct part *parts; /* by serial number of the scope */
         size_t n_parts, n_reserved;

@@ -24,8 +24,8 @@ static json_t *save_segment(const struct segment *g) {
                         json_decref(parts);
                         return NULL;
                 }
-        return json_pack("{s:i, s:b, s:I, s:o}", "group", (int)g->group, "armed", (int)g->armed, "born", (json_int_t)g->born,
-                "parts", parts);
+        return json_pack("{s:i, s:b, s:b, s:I, s:o}", "group", (int)g->group, "armed", (int)g->armed, "unsampled",
+                (int)g->unsampled, "born", (json_int_t)g->born, "parts", parts);
 }
 
 static json_t *save_lost(const int64_t lost[static _LOSS_MAX]) {
@@ -167,6 +167,7 @@ static int take_segment(struct segments *a, const json_t *state, struct scope_wa
         g->group = (unsigned)group;
         g->born = (uint64_t)born;
         g->armed = json_is_true(json_object_get(state, "armed"));
+        g->unsampled = json_is_true(json_object_get(state, "unsampled"));
         a->items[a->n++] = TAKE(g);
         return 0;
 }

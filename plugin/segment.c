@@ -71,7 +71,7 @@ static void forget_segment(struct scope *s, const struct segment *g) {
 }
 
 static bool same_parts(const struct segment *a, const struct segment *b) {
-        if (a->n_parts != b->n_parts)
+        if (a->n_parts != b->n_parts || a->unsampled != b->unsampled)
                 return false;
         for (size_t i = 0; i < a->n_parts; i++)
                 if (a->parts[i].scope != b->parts[i].scope || a->parts[i].kind != b->parts[i].kind)
@@ -335,6 +335,9 @@ static int renew_current(struct scope *s, struct scope *besides, char **reterr) 
         unsigned group;
         int r = g ? own(g, besides) : -ENOMEM;
 
+        if (g)
+                g->unsampled = s->current->unsampled;
+
         for (size_t i = 0; r >= 0 && i < s->current->n_parts; i++)
                 r = own(g, s->current->parts[i].scope);
         if (r >= 0)
@@ -427,6 +430,26 @@ int scope_renew(struct scope *s, char **reterr) {
         if (r < 0)
                 segments_tidy(s->all); /* what was divided for nothing is put together again */
         return r;
+}
+
+int scope_set_wish(struct scope *s, const struct tracker_wish *wish, char **reterr) {
+        bool unsampled = wish->page_sample == TRACKER_NO_SAMPLES;
+        struct segments *a = s->all;
+        int r;
+
+        if (!a->tracker->ops->set_wish)
+                return fail(reterr, -EOPNOTSUPP, "This tracker always counts the same way.");
+        if (!s->current || s->current->unsampled || scope_gone(s))
+                return 0;
+        if (unsampled) {
+                r = renew_current(s, s, reterr);
+                if (r < 0)
+                        return r;
+                s->current->unsampled = true;
+        }
+        a->tracker->ops->set_wish(a->tracker, s->current->group, wish);
+        segments_tidy(a);
+        return 0;
 }
 
 /* Its memory, and nothing else. */

@@ -53,6 +53,12 @@ int scope_begin(
 /* A new baseline. On failure (-ENOSPC, what the tracker says) the former one stays. */
 int scope_renew(struct scope *s, char **reterr);
 
+/*
+ * Counts on as `wish` says, nodes left out. From samples to none a new segment begins, because what was sampled stands for what
+ * was counted then; it is not undone. -EOPNOTSUPP where the tracker cannot; what scope_renew says.
+ */
+int scope_set_wish(struct scope *s, const struct tracker_wish *wish, char **reterr);
+
 struct scope *scope_end(struct scope *s);
 
 /*

@@ -24,6 +24,10 @@ static void grace_period(void) {
 }
 
 static void set_odds(struct mp_sample *odds, uint64_t period) {
+        if (period == TRACKER_NO_SAMPLES) {
+                memset(odds, 0, MP_ORDERS * sizeof(*odds));
+                return;
+        }
         for (unsigned order = 0; order < MP_ORDERS; order++) {
                 double bytes = (double)(4096ull << order), p = period <= 1 ? 1 : -expm1(-bytes / (double)period);
 
@@ -216,15 +220,26 @@ static void start_group(
         arm(t, group);
 }
 
-static void apply_wish(struct tracker_bpf *t, unsigned group, const struct tracker_wish *wish) {
+void tracker_bpf_set_wish(struct tracker *base, unsigned group, const struct tracker_wish *wish) {
+        struct tracker_bpf *t = tracker_bpf_of(base);
         uint64_t user = wish->page_sample > 1 ? wish->page_sample : t->options.user_sample;
         struct mp_group *g = settings_of(t, group);
 
-        memset(g, 0, sizeof(*g));
+        if (wish->page_sample == TRACKER_NO_SAMPLES) {
+                g->first = 0;
+                __atomic_or_fetch(&g->flags, MP_GROUP_UNSAMPLED, __ATOMIC_SEQ_CST);
+        }
         set_odds(g->kernel, wish->page_sample ?: PAGE_SAMPLE_DEFAULT);
         set_odds(g->user, user);
+}
+
+static void apply_wish(struct tracker_bpf *t, unsigned group, const struct tracker_wish *wish) {
+        struct mp_group *g = settings_of(t, group);
+
+        memset(g, 0, sizeof(*g));
         g->first = PAGES_FIRST;
         g->flags = wish->numa ? MP_GROUP_NUMA : 0;
+        tracker_bpf_set_wish(&t->base, group, wish);
         if (wish->numa)
                 t->bss->nodes_wanted = true;
 }

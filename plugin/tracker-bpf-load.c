@@ -756,6 +756,23 @@ static u64 misses_of(int program) {
         return info.recursion_misses;
 }
 
+static u64 run_time_of(int program) {
+        struct bpf_prog_info info = {};
+        u32 size = sizeof(info);
+
+        return program >= 0 && bpf_obj_get_info_by_fd(program, &info, &size) >= 0 ? info.run_time_ns : 0;
+}
+
+uint64_t tracker_bpf_run_time(const struct tracker_bpf *t) {
+        u64 ns = 0;
+
+        for (size_t i = 0; i < ELEMENTS(hooks); i++)
+                ns += run_time_of(t->hooks[i]);
+        for (size_t i = 0; i < ELEMENTS(holes); i++)
+                ns += run_time_of(t->holes[i]);
+        return ns;
+}
+
 u64 tracker_bpf_misses(const struct tracker_bpf *t, enum hook_kind kind) {
         u64 misses = 0;
 

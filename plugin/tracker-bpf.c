@@ -433,6 +433,25 @@ static void tracker_bpf_set_wrappers(struct tracker *base, const struct tracker_
         bss->n_wrappers = (u32)n;
 }
 
+static int tracker_bpf_cost(struct tracker *base, bool on, uint64_t *ret_ns) {
+        struct tracker_bpf *t = tracker_bpf_of(base);
+
+        if (on && t->stats_fd < 0) {
+                t->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+                if (t->stats_fd < 0)
+                        return -errno;
+                t->stats_ns = tracker_bpf_run_time(t);
+        }
+        if (on)
+                return 0;
+        if (t->stats_fd < 0)
+                return -EINVAL;
+        *ret_ns = tracker_bpf_run_time(t) - t->stats_ns;
+        close(t->stats_fd);
+        t->stats_fd = -1;
+        return 0;
+}
+
 static uint64_t tracker_bpf_mark(struct tracker *base) {
         const struct tracker_bpf *t = tracker_bpf_of(base);
 
@@ -473,6 +492,7 @@ static uint64_t tracker_bpf_footprint(struct tracker *base) {
 static struct tracker *tracker_bpf_free(struct tracker *base) {
         struct tracker_bpf *t = tracker_bpf_of(base);
 
+        closep(&t->stats_fd);
         tracker_bpf_unload(t);
         free(t->left);
         free(t);
@@ -484,6 +504,8 @@ static const struct tracker_ops tracker_bpf_ops = {
         .free = tracker_bpf_free,
         .begin = tracker_bpf_begin,
         .renew = tracker_bpf_renew,
+        .set_wish = tracker_bpf_set_wish,
+        .cost = tracker_bpf_cost,
         .fold = tracker_bpf_fold,
         .disarm = tracker_bpf_disarm,
         .set_wrappers = tracker_bpf_set_wrappers,
@@ -511,7 +533,7 @@ int tracker_bpf_new(const struct tracker_options *options, struct tracker **ret,
         if (!t)
                 return -ENOMEM;
         t->base.ops = &tracker_bpf_ops;
-        t->pins_lock = -1;
+        t->pins_lock = t->stats_fd = -1;
         memset(t->runs, 0xff, sizeof(t->runs));
         memset(t->hooks, 0xff, sizeof(t->hooks));
         memset(t->holes, 0xff, sizeof(t->holes));

@@ -56,6 +56,8 @@ struct tracker_bpf {
         bool has_states, has_stack_areas, has_holes, has_cpu_offsets, has_modules;
         char hole_sections[HOLES_MAX][64];
         int64_t swept_at_us;
+        int stats_fd;      /* keeps the kernel's statistics of programs on; -1: they are not */
+        uint64_t stats_ns; /* run time when they were switched on */
         struct shared shared;
         struct tracker_ability abilities[_ABILITIES];
         char reasons[_ABILITIES][256];
@@ -93,6 +95,9 @@ static inline struct mp_note *note_of(const struct tracker_bpf *t, unsigned grou
         return (struct mp_note *)t->notes.data + group;
 }
 
+/* Run time of all attached programs in nanoseconds, as far as the kernel's statistics were on. */
+uint64_t tracker_bpf_run_time(const struct tracker_bpf *t);
+
 /* As recursion_misses of all loaded programs of one kind. */
 uint64_t tracker_bpf_misses(const struct tracker_bpf *t, enum hook_kind kind);
 
@@ -124,6 +129,7 @@ int tracker_bpf_begin(
 int tracker_bpf_renew(struct tracker *base, unsigned group, unsigned *ret_group, char **reterr);
 int tracker_bpf_fold(struct tracker *base, unsigned from, unsigned to);
 void tracker_bpf_disarm(struct tracker *base, unsigned group);
+void tracker_bpf_set_wish(struct tracker *base, unsigned group, const struct tracker_wish *wish);
 void tracker_bpf_end(struct tracker *base, unsigned group);
 void tracker_bpf_clean(struct tracker *base);
 int tracker_bpf_keep(struct tracker *base, const unsigned *groups, size_t n, uint64_t generation, char **reterr);

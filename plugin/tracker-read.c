@@ -328,12 +328,26 @@ static void read_own_losses(const struct tables *t, unsigned group, const struct
                 sample->lost[LOSS_MISSED_FREES] = 0;
 }
 
+/* Where no stack was taken, the totals are a row of their own. */
+static bool is_unsampled(const struct tables *t, unsigned group) {
+        const struct mp_group *g = (struct mp_group *)t->groups.data + group;
+
+        return READ(g->flags) & MP_GROUP_UNSAMPLED;
+}
+
+static void add_nameless_pages(struct tracker_sample *sample, const struct tracker_counts *totals) {
+        if (totals->allocated_calls)
+                sample->rows[sample->n_rows++] = (struct tracker_row){
+                        .type = TYPE_PAGE, .charged = true, .live_known = true, .node = -1, .counts = *totals};
+}
+
 static int read_rows(const struct tables *t, unsigned group, struct tracker_sample *sample) {
         const u32 *slots = t->listed + t->list_start[group];
         size_t n_slots = t->list_start[group + 1] - t->list_start[group], n = 0;
         _cleanup_free_ struct reading *readings = calloc(n_slots + MP_CATCH_ALLS, sizeof(struct reading));
+        struct tracker_counts totals;
 
-        sample->rows = calloc(n_slots + MP_CATCH_ALLS, sizeof(struct tracker_row));
+        sample->rows = calloc(n_slots + MP_CATCH_ALLS + 1, sizeof(struct tracker_row));
         if (!readings || !sample->rows)
                 return -ENOMEM;
         for (size_t i = 0; i < n_slots; i++)
@@ -347,6 +361,7 @@ static int read_rows(const struct tables *t, unsigned group, struct tracker_samp
                 if (is_sampled(readings[i].source))
                         finish_samples(readings[i].slot, t, &sample->rows[i]);
         read_own_losses(t, group, readings, n, sample);
+        totals = sample->pages;
         for (size_t i = 0; i < n; i++) {
                 struct tracker_row *row = &sample->rows[i];
 
@@ -355,6 +370,8 @@ static int read_rows(const struct tables *t, unsigned group, struct tracker_samp
                 if (row->counts.allocated_calls || row->counts.allocated_bytes)
                         sample->rows[sample->n_rows++] = *row;
         }
+        if (is_unsampled(t, group))
+                add_nameless_pages(sample, &totals);
         return 0;
 }
 

@@ -142,10 +142,14 @@ struct tracker {
         const struct tracker_ops *ops;
 };
 
+/* Pages are counted on a row without a name, and no stack is taken. A group begins so, or never is. */
+#define TRACKER_NO_SAMPLES UINT64_MAX
+
 /* How one group wants to be counted. Zero is the default. */
 struct tracker_wish {
-        uint64_t page_sample; /* bytes of kernel pages per stack; 0: default (16 KiB); 1: every page allocation */
-        bool numa;            /* rows by NUMA node of the memory */
+        /* Bytes of kernel pages per stack; 0: default (16 KiB); 1: every page allocation; TRACKER_NO_SAMPLES: none. */
+        uint64_t page_sample;
+        bool numa; /* rows by NUMA node of the memory */
 };
 
 #define TRACKER_WRAPPERS_MAX 128
@@ -193,6 +197,18 @@ struct tracker_ops {
          * of what it counted. No event is lost or counted twice on the way. -ENOSPC as for begin.
          */
         int (*renew)(struct tracker *t, unsigned group, unsigned *ret_group, char **reterr);
+
+        /*
+         * From now on the group is counted as `wish` says, nodes left out. Rows that were not estimated may be from then on.
+         * NULL: this tracker always counts the same way.
+         */
+        void (*set_wish)(struct tracker *t, unsigned group, const struct tracker_wish *wish);
+
+        /*
+         * Run time of all programs together, in nanoseconds, from cost(true) to cost(false). The kernel's own statistics, which
+         * are on meanwhile and cost a little themselves. -EPERM, -ENOTSUP, what bpf(2) says. NULL: there is nothing to measure.
+         */
+        int (*cost)(struct tracker *t, bool on, uint64_t *ret_ns);
 
         /*
          * Adds what `from` has counted to `to` (same site: same row), and has its living objects booked there when they are
