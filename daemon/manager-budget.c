@@ -40,6 +40,7 @@ static size_t step_down(struct manager *m, bool from_all) {
                         log_warning("The stacks of %s %s cannot be left out: %s", r->views[0]->kind, r->views[0]->id,
                                 sentence ? sentence : strerror(-error));
                 n += error > 0;
+                registration_changed(r);
                 if (error > 0)
                         journal_profile(LOG_WARNING, JOURNAL_BUDGET, r,
                                 "The profile of %s %s takes %s from now on, to cost less.", r->views[0]->kind, r->views[0]->id,

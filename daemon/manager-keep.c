@@ -89,37 +89,60 @@ static json_t *save_registration(const struct registration *r, bool retired) {
                 r->report, "retired", (int)retired);
 }
 
-static bool append(json_t *profiles, const struct registration *r, bool retired) {
-        return profile_is_record(r->profile) || json_array_append_new(profiles, save_registration(r, retired)) == 0;
+/* What has not changed is as it was made last: a thousand profiles are a megabyte. */
+static const char *text_of(struct registration *r, bool retired) {
+        _cleanup_(json_decrefp) json_t *state = r->saved ? NULL : save_registration(r, retired);
+
+        if (state)
+                r->saved = json_dumps(state, JSON_COMPACT);
+        return r->saved;
+}
+
+static bool append(FILE *to, const char **comma, struct registration *r, bool retired) {
+        const char *text;
+
+        if (profile_is_record(r->profile))
+                return true;
+        text = text_of(r, retired);
+        if (!text)
+                return false;
+        fputs(*comma, to);
+        fputs(text, to);
+        *comma = ",";
+        return true;
 }
 
 /* Of those that were retired, whose reports are not on disk yet; their cgroups may be somebody else's by now. */
-static json_t *save_registrations(const struct manager *m) {
-        json_t *profiles = json_array();
-        bool ok = profiles;
+static bool append_all(const struct manager *m, FILE *to) {
+        const char *comma = "";
+        bool ok = true;
 
         for (size_t i = 0; ok && i < m->registry.n; i++)
-                ok = append(profiles, m->registry.items[i], false);
-        for (const struct registration *r = m->retired; ok && r; r = r->next)
+                ok = append(to, &comma, m->registry.items[i], false);
+        for (struct registration *r = m->retired; ok && r; r = r->next)
                 if (!r->report && !registry_by_cgroup(&m->registry, r->cgroup_id))
-                        ok = append(profiles, r, true);
-        if (ok)
-                return profiles;
-        json_decref(profiles);
-        return NULL;
+                        ok = append(to, &comma, r, true);
+        return ok;
 }
 
 static int save(const struct manager *m, uint64_t generation) {
-        json_t *segments = segments_save(engine_segments(m->engine)), *profiles = save_registrations(m);
+        _cleanup_free_ char *text = NULL, *segments = segments_save(engine_segments(m->engine));
+        size_t n = 0;
+        FILE *to = open_memstream(&text, &n);
+        bool ok = segments && to;
 
-        if (!segments || !profiles) {
-                json_decref(segments);
-                json_decref(profiles);
-                return -ENOMEM;
+        if (ok) {
+                fprintf(to,
+                        "{\"format\":\"" SAVED_FORMAT "\",\"version\":%d,\"tool\":\"" MEMCGPROF_VERSION
+                        "\",\"generation\":%llu,",
+                        SAVED_VERSION, (unsigned long long)generation);
+                fprintf(to, "\"segments\":%s,\"profiles\":[", segments);
+                ok = append_all(m, to);
+                fputs("]}\n", to);
         }
-        return saved_state_write(m->settings.run_dir,
-                json_pack("{s:s, s:i, s:s, s:I, s:o, s:o}", "format", SAVED_FORMAT, "version", SAVED_VERSION, "tool",
-                        MEMCGPROF_VERSION, "generation", (json_int_t)generation, "segments", segments, "profiles", profiles));
+        if (to && fclose(to) != 0)
+                ok = false;
+        return ok ? saved_state_write(m->settings.run_dir, text, n) : -ENOMEM;
 }
 
 void manager_save(struct manager *m) {

@@ -59,6 +59,7 @@ static int keep(struct registration *r, const struct summary *s) {
 
         if (!snapshot.summary)
                 return -ENOMEM;
+        registration_changed(r);
         snapshots_add(&r->snapshots, &snapshot);
         r->snapshot_kills = r->oom.kills;
         free(r->untold);
@@ -142,6 +143,7 @@ static void correct(struct registration *r) {
 
         if (!last)
                 return;
+        registration_changed(r);
         last->reason = "oom-kill";
         last->oom_kills = r->snapshot_kills = r->oom.kills;
 }
@@ -155,6 +157,7 @@ static bool is_news(struct registration *r, uint64_t times) {
                 return false;
         if (profile_cgroup(r->profile)->layout != CGROUP_V2)
                 now.ooms = (before.ooms < 0 ? 0 : before.ooms) + (int64_t)times;
+        registration_changed(r);
         r->oom = now;
         if (first && times == 0) {
                 r->snapshot_kills = now.kills;

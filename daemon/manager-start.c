@@ -68,6 +68,7 @@ static void move_missing(char **to, char **from) {
 static int update_label(struct registration *r, const struct request *q) {
         struct profile_label *l = profile_label(r->profile), *news = &q->wish->label;
 
+        registration_changed(r);
         move_missing(&l->pod_namespace, &news->pod_namespace);
         move_missing(&l->pod_name, &news->pod_name);
         move_missing(&l->pod_uid, &news->pod_uid);
@@ -99,6 +100,7 @@ static int join(struct manager *m, struct registration *r, const struct request 
                 if (error < 0)
                         return error;
                 process_done(&r->init);
+                registration_changed(r);
                 r->init = *q->init;
                 *q->init = PROCESS_NONE;
         }
@@ -171,6 +173,7 @@ static int apply_spec(struct manager *m, struct registration *r, const struct re
         error = groups_change(engine_groups(m->engine), r->cgroup_id, news->spec.mode, &leaving, reterr);
         if (error < 0)
                 return admission_error(error);
+        registration_changed(r);
         l->spec = news->spec;
         memcpy(l->gaps, news->gaps, sizeof(l->gaps));
         l->n_gaps = news->n_gaps;
@@ -366,6 +369,7 @@ int manager_register_container(
         /* Only a caller with a deadline holds the container back until it is answered. */
         if (r > 0)
                 profile_label(v->registration->profile)->from_start = c->deadline_us > 0 && in_time(c);
+        registration_changed(v->registration);
         manager_save(m);
         *ret = v;
         return 0;

@@ -48,6 +48,7 @@ static void change_modes(struct manager *m, enum mode effective) {
                 if (r->ended || r->mode == effective)
                         continue;
                 r->mode = effective;
+                registration_changed(r);
                 tell(m, r, "Mode");
         }
 }
@@ -124,6 +125,7 @@ static void on_written(void *userdata, const struct final_report *f, const char 
         if (r && r->reported && path) {
                 free(r->report);
                 r->report = strdup(path);
+                registration_changed(r);
                 manager_save_soon(m);
         }
         if (m->listener)
@@ -144,6 +146,7 @@ static int on_clean(sd_event_source *s, uint64_t usec, void *userdata) {
 /* Ending */
 
 void manager_refresh(struct registration *r) {
+        registration_changed(r);
         r->refreshed_us = monotonic_us();
         (void)profile_note_counters(r->profile);
         manager_note_oom(r);
@@ -205,6 +208,7 @@ static void mark_ended(struct manager *m, struct registration *r, const char *so
         r->end_us = now_us();
         manager_refresh(r);
         manager_finish_oom(r);
+        registration_changed(r);
         r->ended = true;
         r->end_source = source;
         watch_stop(r->watch);
@@ -220,8 +224,11 @@ static void mark_ended(struct manager *m, struct registration *r, const char *so
 void manager_end(struct manager *m, struct registration *r, const char *source) {
         if (r->ended) {
                 /* The runtime's word says more than the directory's absence, if it comes in time. */
-                if (!r->reported && streq(source, "poststop"))
+                if (!r->reported && streq(source, "poststop")) {
                         r->end_source = source;
+                        registration_changed(r);
+                        manager_save_soon(m);
+                }
                 return;
         }
         mark_ended(m, r, source);
@@ -245,6 +252,7 @@ void manager_release(struct manager *m, struct registration *r, const char *why)
         registry_remove(&m->registry, r);
         groups_remove(engine_groups(m->engine), r->cgroup_id);
         r->watch = watch_free(r->watch);
+        registration_changed(r);
         r->next = m->retired;
         m->retired = r;
         if (m->clean_source && sd_event_source_set_time_relative(m->clean_source, CLEAN_USEC) >= 0)

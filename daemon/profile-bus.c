@@ -307,6 +307,7 @@ static int method_reset(sd_bus_message *m, void *userdata, sd_bus_error *error) 
                         : r == -EOPNOTSUPP
                                 ? "The host's profile is the kernel's own record on this machine; it has no baseline."
                                 : NULL);
+        registration_changed(v->registration);
         manager_save(v->registration->owner);
         return sd_bus_reply_method_return(m, NULL);
 }

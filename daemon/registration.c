@@ -122,10 +122,16 @@ struct registration *registration_free(struct registration *r) {
                 free(r->requesters[i]);
         free(r->cgroup);
         free(r->report);
+        free(r->saved);
         free(r->untold);
         snapshots_done(&r->snapshots);
         free(r);
         return NULL;
+}
+
+void registration_changed(struct registration *r) {
+        free(r->saved);
+        r->saved = NULL;
 }
 
 struct view *registration_view(const struct registration *r, const char *kind, const char *name) {
@@ -168,6 +174,7 @@ static struct view *view_new(struct registration *r, const char *kind, const cha
 int registration_add_view(struct registration *r, const char *kind, const char *name, struct view **ret) {
         struct view *v = registration_view(r, kind, name);
 
+        registration_changed(r);
         if (v) {
                 *ret = v;
                 return 0;
@@ -183,6 +190,7 @@ int registration_add_view(struct registration *r, const char *kind, const char *
 }
 
 void registration_remove_view(struct registration *r, struct view *v) {
+        registration_changed(r);
         for (size_t i = 0; i < r->n_views; i++) {
                 if (r->views[i] != v)
                         continue;
@@ -195,6 +203,7 @@ void registration_remove_view(struct registration *r, struct view *v) {
 int registration_add_requester(struct registration *r, const char *requester) {
         char *copy;
 
+        registration_changed(r);
         for (size_t i = 0; i < r->n_requesters; i++)
                 if (streq(r->requesters[i], requester))
                         return 0;
@@ -208,6 +217,7 @@ int registration_add_requester(struct registration *r, const char *requester) {
 }
 
 void registration_drop_requester(struct registration *r, const char *requester) {
+        registration_changed(r);
         for (size_t i = 0; i < r->n_requesters; i++) {
                 if (!streq(r->requesters[i], requester))
                         continue;

@@ -43,14 +43,15 @@ struct registration {
         size_t n_requesters;
 
         bool ended;
-        const char *end_source;    /* see struct report_end */
-        int64_t end_us;            /* CLOCK_REALTIME */
-        int64_t refreshed_us;      /* CLOCK_MONOTONIC: counters were last read */
-        bool live_known;           /* at the end; */
-        int64_t live_bytes;        /* kernel memory */
-        bool reported;             /* the final report was taken */
-        const char *closed_by;     /* why it is in no registry any more; NULL: it is, or its report says all already */
-        char *report;              /* its path, once written */
+        const char *end_source; /* see struct report_end */
+        int64_t end_us;         /* CLOCK_REALTIME */
+        int64_t refreshed_us;   /* CLOCK_MONOTONIC: counters were last read */
+        bool live_known;        /* at the end; */
+        int64_t live_bytes;     /* kernel memory */
+        bool reported;          /* the final report was taken */
+        const char *closed_by;  /* why it is in no registry any more; NULL: it is, or its report says all already */
+        char *report;           /* its path, once written */
+        char *saved;            /* what the next daemon has to know of it, as text; NULL: it has changed since that was made */
         struct registration *next; /* in the manager's list of retired ones */
 
         struct oom_counts oom; /* last good reading */
@@ -93,6 +94,9 @@ struct view *registry_by_cgroup_path(const struct registry *g, const char *path)
 int registration_new(struct profile *profile, struct registration **ret);
 struct registration *registration_free(struct registration *r);
 DEFINE_CLEANUP(struct registration, registration_free)
+
+/* What is written down of it does not hold any more. */
+void registration_changed(struct registration *r);
 
 struct view *registration_view(const struct registration *r, const char *kind, const char *name);
 

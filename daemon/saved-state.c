@@ -19,9 +19,8 @@ static int open_directory(const char *path) {
         return fd < 0 ? -errno : fd;
 }
 
-static int write_text(int dirfd, const char *text) {
+static int write_text(int dirfd, const char *text, size_t n) {
         _cleanup_close_ int fd = openat(dirfd, TEMPORARY, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-        size_t n = strlen(text);
 
         if (fd < 0)
                 return -errno;
@@ -38,18 +37,13 @@ static int write_text(int dirfd, const char *text) {
         return 0;
 }
 
-int saved_state_write(const char *directory, json_t *state) {
-        _cleanup_(json_decrefp) json_t *owned = state;
-        _cleanup_free_ char *text = owned ? json_dumps(owned, JSON_COMPACT) : NULL;
-        _cleanup_close_ int dirfd = -1;
+int saved_state_write(const char *directory, const char *text, size_t n) {
+        _cleanup_close_ int dirfd = open_directory(directory);
         int r;
 
-        if (!text)
-                return -ENOMEM;
-        dirfd = open_directory(directory);
         if (dirfd < 0)
                 return dirfd;
-        r = write_text(dirfd, text);
+        r = write_text(dirfd, text, n);
         if (r >= 0 && renameat(dirfd, TEMPORARY, dirfd, NAME) < 0)
                 r = -errno;
         if (r < 0)

@@ -15,8 +15,8 @@
 #define SAVED_FORMAT "memcgprof.saved"
 #define SAVED_VERSION 1
 
-/* Writes `state` (stolen) into DIRECTORY/state. -ENOMEM, or what the file system says; the former file stays then. */
-int saved_state_write(const char *directory, json_t *state);
+/* Writes the document into DIRECTORY/state. What the file system says; the former file stays then. */
+int saved_state_write(const char *directory, const char *text, size_t n);
 
 /* -ENOENT when there is none; -EBADMSG when it is no such document or of another version, with a sentence. */
 int saved_state_read(const char *directory, json_t **ret, char **reterr);

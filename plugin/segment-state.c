@@ -12,52 +12,61 @@ static const char *const kinds[] = {[OWN] = "own", [OLDER] = "older"};
 /* ---- saving ---------------------------------------------------------------------------------------------------------------
  */
 
-static json_t *save_part(const struct part *p) {
-        return json_pack("[I, s, I]", (json_int_t)p->scope->serial, kinds[p->kind], (json_int_t)p->base);
+static const char *comma(size_t i) {
+        return i > 0 ? "," : "";
 }
 
-static json_t *save_segment(const struct segment *g) {
-        json_t *parts = json_array();
+static const char *truth(bool b) {
+        return b ? "true" : "false";
+}
 
+static void save_segment(FILE *to, const struct segment *g) {
+        fprintf(to, "{\"group\":%u,\"armed\":%s,\"unsampled\":%s,\"born\":%llu,\"parts\":[", g->group, truth(g->armed),
+                truth(g->unsampled), (unsigned long long)g->born);
         for (size_t i = 0; i < g->n_parts; i++)
-                if (json_array_append_new(parts, save_part(&g->parts[i])) < 0) {
-                        json_decref(parts);
-                        return NULL;
-                }
-        return json_pack("{s:i, s:b, s:b, s:I, s:o}", "group", (int)g->group, "armed", (int)g->armed, "unsampled",
-                (int)g->unsampled, "born", (json_int_t)g->born, "parts", parts);
+                fprintf(to, "%s[%llu,\"%s\",%lld]", comma(i), (unsigned long long)g->parts[i].scope->serial,
+                        kinds[g->parts[i].kind], (long long)g->parts[i].base);
+        fputs("]}", to);
 }
 
-static json_t *save_lost(const int64_t lost[static _LOSS_MAX]) {
-        json_t *object = json_object();
+static void save_scope(FILE *to, const struct scope *s) {
+        size_t n = 0;
 
+        fprintf(to, "{\"serial\":%llu,\"current\":", (unsigned long long)s->serial);
+        if (s->current)
+                fprintf(to, "%u", s->current->group);
+        else
+                fputs("null", to);
+        fprintf(to, ",\"let_go\":%lld,\"lost\":{", (long long)s->let_go);
         for (enum loss l = 0; l < _LOSS_MAX; l++)
-                if (lost[l])
-                        (void)json_object_set_new(object, loss_name(l), json_integer(lost[l]));
-        return object;
+                if (s->lost[l])
+                        fprintf(to, "%s\"%s\":%lld", comma(n++), loss_name(l), (long long)s->lost[l]);
+        fputs("}}", to);
 }
 
-static json_t *save_scope(const struct scope *s) {
-        return json_pack("{s:I, s:o, s:I, s:o}", "serial", (json_int_t)s->serial, "current",
-                s->current ? json_integer(s->current->group) : json_null(), "let_go", (json_int_t)s->let_go, "lost",
-                save_lost(s->lost));
-}
+char *segments_save(const struct segments *a) {
+        char *text = NULL;
+        size_t n = 0;
+        FILE *to = open_memstream(&text, &n);
 
-json_t *segments_save(const struct segments *a) {
-        json_t *scopes = json_array(), *segments = json_array();
-        bool ok = scopes && segments;
-
-        for (size_t i = 0; ok && i < a->n_scopes; i++)
-                ok = json_array_append_new(scopes, save_scope(a->scopes[i])) == 0;
-        for (size_t i = 0; ok && i < a->n; i++)
-                ok = json_array_append_new(segments, save_segment(a->items[i])) == 0;
-        if (!ok) {
-                json_decref(scopes);
-                json_decref(segments);
+        if (!to)
                 return NULL;
+        fprintf(to, "{\"moment\":%llu,\"serial\":%llu,\"scopes\":[", (unsigned long long)a->moment,
+                (unsigned long long)a->serial);
+        for (size_t i = 0; i < a->n_scopes; i++) {
+                fputs(comma(i), to);
+                save_scope(to, a->scopes[i]);
         }
-        return json_pack("{s:I, s:I, s:o, s:o}", "moment", (json_int_t)a->moment, "serial", (json_int_t)a->serial, "scopes",
-                scopes, "segments", segments);
+        fputs("],\"segments\":[", to);
+        for (size_t i = 0; i < a->n; i++) {
+                fputs(comma(i), to);
+                save_segment(to, a->items[i]);
+        }
+        fputs("]}", to);
+        if (fclose(to) == 0)
+                return text;
+        free(text);
+        return NULL;
 }
 
 uint64_t scope_serial(const struct scope *s) {

@@ -589,7 +589,7 @@ def serves(bus):
 def activation(tap, usual):
     """No daemon, and then a killed one: the hook's call has the bus start one, the container does not wait longer than for any
     other call, and is profiled as soon as the daemon is there."""
-    with Bus(service=f"{built('daemon/memcgprofd')} --bus=unix:path=DIRECTORY/bus --state-dir=DIRECTORY/state --settle-ms=200") as bus:
+    with Bus(service=f"{built('daemon/memcgprofd')} --bus=unix:path=DIRECTORY/bus --state-dir=DIRECTORY/state --run-dir=DIRECTORY/run --pins=none --settle-ms=200") as bus:
         hook = hook_entry(bus.address)
         for what in ("absent", "killed"):
             with Container(annotations=ON, hooks={"createRuntime": [hook], "poststop": [hook]}) as box:

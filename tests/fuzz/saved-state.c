@@ -109,6 +109,13 @@ static void forget(struct restored *r) {
         demand(n_alive == 0);
 }
 
+static json_t *segments_of(const struct engine *e) {
+        _cleanup_free_ char *text = segments_save(engine_segments(e));
+
+        demand(text);
+        return json_loads(text, 0, NULL);
+}
+
 /* What was taken, as the next daemon would find it: all of it comes back. */
 static void check_again(const json_t *segments, json_t *const *profiles, size_t n) {
         struct restored again;
@@ -121,7 +128,7 @@ static void check_again(const json_t *segments, json_t *const *profiles, size_t 
                 demand(profile && json_equal(profile, profiles[i]));
                 json_decref(profile);
         }
-        saved = segments_save(engine_segments(again.engine));
+        saved = segments_of(again.engine);
         demand(saved && json_equal(saved, segments));
         json_decref(saved);
         forget(&again);
@@ -147,7 +154,7 @@ static void check_kept(const json_t *was, const json_t *is) {
 }
 
 static void check_restored(struct restored *first, const json_t *const *states) {
-        json_t *profiles[PROFILES_MAX], *segments = segments_save(engine_segments(first->engine));
+        json_t *profiles[PROFILES_MAX], *segments = segments_of(first->engine);
         size_t n = 0;
 
         demand(segments);

@@ -393,10 +393,13 @@ static void saved_done(struct saved *s) {
 
 static void save(struct history *h) {
         struct saved *s = h->saved;
+        _cleanup_free_ char *text = NULL;
 
         saved_done(s);
         s->generation = h->sim->tracker.ops->mark(&h->sim->tracker);
-        s->segments = segments_save(engine_segments(h->engine));
+        text = segments_save(engine_segments(h->engine));
+        assert_non_null(text);
+        s->segments = json_loads(text, 0, NULL);
         assert_non_null(s->segments);
         for (size_t i = 0; i < PROFILES_MAX; i++) {
                 if (!h->subjects[i].profile || &h->subjects[i] == h->ending)
@@ -458,7 +461,6 @@ static void restore(struct history *h, struct saved *s) {
 
         reopened = h->sim;
         assert_int_equal(engine_new_at(&h->sim->tracker, NULL, h->symbols, &h->engine), 0);
-        s->segments = through_text(s->segments);
         for (size_t i = 0; i < PROFILES_MAX; i++)
                 if (s->states[i])
                         states[n++] = s->states[i] = through_text(s->states[i]);

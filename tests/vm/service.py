@@ -225,6 +225,40 @@ def restart_is_asked_for(bus):
     eventually(lambda: bus.taken() and int(unit_property("MainPID")) not in (0, pid), 20, "it is started again after a crash")
 
 
+def restart_keeps(bus):
+    """systemctl restart and a crash keep every count, systemctl stop leaves nothing attached."""
+    pins = "/sys/fs/bpf/memcgprof"
+    if subprocess.run(["findmnt", "-n", "-t", "bpf", "/sys/fs/bpf"], stdout=subprocess.DEVNULL, check=False).returncode != 0:
+        raise Skip("no BPF file system is mounted here")
+    with Group() as g:
+        worker = Worker(g)
+        try:
+            client = Client(bus)
+            path = client.start(g)
+            worker.work()
+            started = json.loads(client.profile(path, "GetSummary"))["started_us"]
+            command("systemctl", "restart", UNIT)
+            after_restart = json.loads(Client(bus).profile(path, "GetSummary"))
+            pid = int(unit_property("MainPID"))
+            os.kill(pid, signal.SIGKILL)
+            eventually(lambda: unit_property("MainPID") not in ("0", str(pid)) and unit_property("ActiveState") == "active", 60, "a new daemon")
+            after_crash = json.loads(Client(bus).profile(path, "GetSummary"))
+            for document in after_restart, after_crash:
+                equal(document["started_us"], started, "when it began")
+                pipes = sum(row["calls"] for row in document["sites"] if "alloc_pipe_info" in row["key"])
+                check(pipes >= PIPES, f"pipes afterwards: {pipes}")
+            check(os.path.isdir(pins), "nothing is pinned while it counts")
+            reports = len(os.listdir("/var/lib/memcgprof/reports"))
+            command("systemctl", "stop", UNIT)
+            check(not os.path.exists(pins), "systemctl stop left something pinned")
+            check(not os.path.exists("/run/memcgprof/state"), "systemctl stop left the state of profiles")
+            equal(len(os.listdir("/var/lib/memcgprof/reports")), reports + 1, "reports after the stop")
+            command("systemctl", "start", UNIT)
+            equal(Client(bus).paths(), [], "profiles after stop and start")
+        finally:
+            worker.end()
+
+
 def kept_in_run(_):
     os.makedirs("/run/memcgprof/memcgprofd.conf.d", exist_ok=True)
     with open("/run/memcgprof/memcgprofd.conf.d/1.conf", "w", encoding="ascii") as f:
@@ -261,6 +295,7 @@ def cases(tap):
         tap.case("a stopped journald holds nobody", stopped_journal, client, tap)
     tap.case("it exits when idle, and no call is lost", idle_exit, bus)
     tap.case("a crash is followed by a start", restart_is_asked_for, bus)
+    tap.case("restart and crash keep profiles, stop detaches", restart_keeps, bus)
     tap.case("what is in /run stays, and tmpfiles makes the directories", kept_in_run, bus)
     tap.case("the journal's catalog explains the messages", catalog, bus)
     command("systemctl", "stop", UNIT)
