@@ -3,6 +3,7 @@
 """Containers that come and go: what their starts cost with the hook, and what is left over afterwards.
 
 usage: churn.py [--starts N] [--at-once M] [--quick]
+       churn.py --minutes N
 
 N containers in a row and then N with M at a time, each of them twice: without a hook, and with one that has it profiled, in
 turns, so that what else the machine does falls on both. A container runs `true`; measured is `runc run`, from the call to the
@@ -195,10 +196,26 @@ def measure(bus, daemon, crowd, arguments):
           f"containers as short as these are gone); final reports: {reports}")
 
 
+def over_time(bus, daemon, crowd, minutes):
+    """Flat, once as many ended profiles are kept as there may be."""
+    churn = Churn(bus, crowd)
+    print(f"{'minute':>6}{'profiles':>10}{'descriptors':>13}{'resident KiB':>14}{'BPF bytes':>12}{'containers':>12}{'CPU ms each':>13}")
+    for minute in range(1, minutes + 1):
+        end, n, before = time.monotonic() + 60, 0, cpu_ms(daemon.process.pid)
+        while time.monotonic() < end:
+            next_start = time.monotonic() + 0.5
+            churn.flow(ARMS[1], 1, 1)
+            n += 1
+            time.sleep(max(0, next_start - time.monotonic()))
+        s = State(bus, daemon)
+        print(f"{minute:>6}{s.profiles:>10}{s.descriptors:>13}{s.rss_kib:>14}{s.bpf_bytes:>12}{n:>12}{(s.cpu_ms - before) / n:>13.2f}", flush=True)
+
+
 def main(words):
     parser = argparse.ArgumentParser(prog="churn.py", allow_abbrev=False)
     parser.add_argument("--starts", type=int, default=200)
     parser.add_argument("--at-once", type=int, default=20)
+    parser.add_argument("--minutes", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="that it runs, not what it costs")
     arguments = parser.parse_args(words)
     if arguments.quick:
@@ -208,7 +225,10 @@ def main(words):
     try:
         need_containers()
         with Bus() as bus, Daemon(bus, f"--settle-ms={SETTLE_MS}") as daemon, Crowd() as crowd:
-            measure(bus, daemon, crowd, arguments)
+            if arguments.minutes:
+                over_time(bus, daemon, crowd, arguments.minutes)
+            else:
+                measure(bus, daemon, crowd, arguments)
     except (Skip, Failure) as e:
         print(f"churn.py: {e}", file=sys.stderr)
         return 1
