@@ -246,7 +246,10 @@ static void test_vmalloc(void **state) {
         watch_end(&w);
 }
 
-/* A packet socket's ring is blocks of pages that nobody pays for: they come and go as uncharged pages. */
+/*
+ * A packet socket's ring is blocks of pages that nobody pays for: they come and go as uncharged pages. Some builds of 6.18 ask
+ * for them with GFP_USER (seen: "6.18.44-fc-v669", not "-v782"), and then they look like user pages, which are sampled.
+ */
 #define BLOCK_BYTES (64 << 10)
 #define BLOCKS 64
 
@@ -274,10 +277,14 @@ static void test_packet_ring(void **state) {
 
         subject_step(&s);
         r = check_agrees(&w, "held", SLACK);
-        assert_near(r.live[0][TYPE_PAGE], bytes, bytes / 100);
+        if (r.live[0][TYPE_PAGE] < bytes / 2)
+                assert_near(r.estimated, bytes, 4 * r.error);
+        else
+                assert_near(r.live[0][TYPE_PAGE], bytes, bytes / 100);
         subject_step(&s);
         r = check_agrees(&w, "released", SLACK);
         assert_near(r.live[0][TYPE_PAGE], 0, bytes / 100);
+        assert_true(r.estimated < bytes / 2);
         subject_end(&s);
         watch_end(&w);
 }
