@@ -64,6 +64,8 @@ static void judge(struct manager *m, uint64_t share) {
         if (m->over_budget < TIMES)
                 return;
         m->over_budget = 0;
+        if (m->unsaved)
+                manager_save(m); /* groups are wiped when there are none left */
         if (step_down(m, true) == 0 && step_down(m, false) == 0)
                 return; /* there is nothing less */
         log_notice("The programs take %llu.%02llu %% of the CPUs, and CpuBudget= allows %llu.%02llu %%.",

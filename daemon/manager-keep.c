@@ -18,6 +18,9 @@
 #define ID_BYTES_MAX 16384
 #define SHOWN_BYTES_MAX 160
 
+/* What the next daemon would find out by itself, or say a little worse, need not be written down for itself. */
+#define SOON_USEC (UINT64_C(100) * 1000)
+
 static const char *const kinds[] = {"container", "cgroup", "host"};
 static const char *const reasons[] = {"oom", "oom-kill"};
 static const char *const end_sources[] = {"poststop", "cgroup-removed", "stopped", "daemon-start"};
@@ -159,7 +162,7 @@ void manager_save(struct manager *m) {
         m->save_failed = r < 0;
 }
 
-static int on_save(sd_event_source *s, void *userdata) {
+static int on_save(sd_event_source *s, uint64_t usec, void *userdata) {
         struct manager *m = userdata;
 
         if (m->unsaved)
@@ -167,10 +170,16 @@ static int on_save(sd_event_source *s, void *userdata) {
         return 0;
 }
 
+void manager_clean(struct manager *m) {
+        manager_save(m);
+        engine_clean(m->engine);
+}
+
 void manager_save_soon(struct manager *m) {
         if (m->unsaved)
                 return;
         m->unsaved = true;
+        (void)sd_event_source_set_time_relative(m->save_source, SOON_USEC);
         (void)sd_event_source_set_enabled(m->save_source, SD_EVENT_ONESHOT);
 }
 
@@ -192,7 +201,7 @@ static void before_move(void *userdata) {
 int manager_prepare_saving(struct manager *m, char **reterr) {
         int r;
 
-        r = sd_event_add_defer(m->event, &m->save_source, on_save, m);
+        r = sd_event_add_time_relative(m->event, &m->save_source, CLOCK_MONOTONIC, 0, 0, on_save, m);
         if (r >= 0)
                 r = sd_event_source_set_enabled(m->save_source, SD_EVENT_OFF);
         if (r >= 0 && m->settings.lease_usec != UINT64_MAX) {

@@ -46,7 +46,7 @@ int manager_prepare_saving(struct manager *m, char **reterr);
 /* Looks at what the programs cost, from now on. */
 int manager_prepare_budget(struct manager *m, char **reterr);
 
-/* Writes down what there is, now or when the loop comes to it. A failure is told once. */
+/* Writes down what there is, a moment from now: for what nobody was promised. A failure is told once. */
 void manager_save_soon(struct manager *m);
 
 int64_t monotonic_us(void);
@@ -72,6 +72,9 @@ void manager_release_all(struct manager *m, bool record, const char *why);
  */
 bool manager_flush_one(struct manager *m);
 bool manager_flush(struct manager *m);
+
+/* Wipes what ended groups left, once nothing that is written down names them any more. */
+void manager_clean(struct manager *m);
 
 /* Ends the one that ended first. Returns false when there is none. */
 bool manager_drop_ended(struct manager *m);

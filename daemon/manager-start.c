@@ -244,9 +244,11 @@ static int start(struct manager *m, struct cgroup *cgroup, struct profile_label 
         for (const struct registration *old = m->retired; old; old = old->next)
                 if (old->cgroup_id == cgroup->id || cgroup_is_below(profile_cgroup(old->profile), cgroup)) {
                         (void)manager_flush(m);
-                        engine_clean(m->engine); /* else it would still know of objects whose frees are to be ours */
+                        manager_clean(m); /* else it would still know of objects whose frees are to be ours */
                         break;
                 }
+        if (m->unsaved)
+                manager_save(m); /* groups are wiped when there are none left */
         for (;;) {
                 r = profile_start(m->engine, cgroup, label, ret, reterr);
                 if (r != -ENOSPC || !make_room(m, leaving))

@@ -139,7 +139,7 @@ static int on_clean(sd_event_source *s, uint64_t usec, void *userdata) {
         if (manager_flush_one(m))
                 (void)sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
         else
-                engine_clean(m->engine);
+                manager_clean(m);
         return 0;
 }
 
@@ -376,7 +376,7 @@ int manager_container_stopped(struct manager *m, const char *id, char **reterr) 
         registration_drop_requester(r, requester);
         if (r->n_requesters == 0 || r->ended || cgroup_gone(profile_cgroup(r->profile)))
                 manager_end(m, r, "poststop");
-        manager_save(m);
+        manager_save_soon(m);
         return 0;
 }
 

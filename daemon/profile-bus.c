@@ -300,6 +300,7 @@ static int method_reset(sd_bus_message *m, void *userdata, sd_bus_error *error) 
                 return r;
         if (v->registration->ended)
                 return bus_error_set(error, -ENODEV, "The profile has ended; a new baseline would have nothing to measure.");
+        manager_save(v->registration->owner); /* groups are wiped when there are none left */
         r = profile_reset(v->registration->profile);
         if (r < 0)
                 return bus_error_set(error, r,

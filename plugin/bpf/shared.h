@@ -238,9 +238,9 @@ struct mp_group {
         struct mp_removal removal;
 };
 
-#define MP_GROUP_NUMA 1  /* rows by node */
+#define MP_GROUP_NUMA 1      /* rows by node */
 #define MP_GROUP_UNSAMPLED 4 /* no stacks of pages: they are a row without a name */
-#define MP_GROUP_ENDED 2 /* its cgroup is gone, or may be: what it is charged for is the parent's by then */
+#define MP_GROUP_ENDED 2     /* its cgroup is gone, or may be: what it is charged for is the parent's by then */
 
 /* A sampled page's share of the variance of an estimate, in pages^2: w^2 (1 - p) with p = bytes / w. */
 #define mp_square(weight, bytes) ((((__u64)(weight) >> 6) * (((__u64)(weight) - (bytes)) >> 6)) >> 12)
