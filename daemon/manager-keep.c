@@ -86,10 +86,11 @@ static json_t *save_registration(const struct registration *r, bool retired) {
 
         if (!profile)
                 return NULL;
-        return json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:[I, I], s:o, s:s?, s:b}", "profile", profile, "views", save_views(r),
-                "requesters", save_requesters(r), "mode", mode_to_string(r->mode), "init", save_init(r), "end", save_end(r),
-                "ooms", (json_int_t)r->oom.ooms, (json_int_t)r->oom.kills, "snapshots", save_snapshots(&r->snapshots), "report",
-                r->report, "retired", (int)retired);
+        return json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:[I, I], s:o, s:s?, s:b, s:[i, b, i]}", "profile", profile, "views",
+                save_views(r), "requesters", save_requesters(r), "mode", mode_to_string(r->mode), "init", save_init(r), "end",
+                save_end(r), "ooms", (json_int_t)r->oom.ooms, (json_int_t)r->oom.kills, "snapshots",
+                save_snapshots(&r->snapshots), "report", r->report, "retired", (int)retired, "exit", (int)r->exit_pid,
+                (int)r->exit_known, r->exit_status);
 }
 
 /* What has not changed is as it was made last: a thousand profiles are a megabyte. */
@@ -269,6 +270,14 @@ static void take_init(const json_t *from, struct process *ret) {
         p = PROCESS_NONE;
 }
 
+static void take_exit(const json_t *from, struct registration *r) {
+        json_int_t pid = json_integer_value(json_array_get(from, 0));
+
+        r->exit_pid = pid > 0 && pid <= INT32_MAX ? (pid_t)pid : 0;
+        r->exit_known = json_is_true(json_array_get(from, 1));
+        r->exit_status = (int)json_integer_value(json_array_get(from, 2));
+}
+
 static int take_end(const json_t *state, struct registration *r) {
         const json_t *end = json_object_get(state, "end"), *report = json_object_get(state, "report");
 
@@ -322,6 +331,7 @@ static int take_registration(const json_t *state, struct registration *r) {
                         .kills = json_integer_value(json_array_get(ooms, 1))};
         r->snapshot_kills = r->oom.kills;
         take_init(json_object_get(state, "init"), &r->init);
+        take_exit(json_object_get(state, "exit"), r);
         error = take_views(json_object_get(state, "views"), r);
         if (error >= 0)
                 error = take_requesters(json_object_get(state, "requesters"), r);
@@ -350,6 +360,8 @@ static void go_on(struct manager *m, struct registration *r, bool retired) {
                 manager_release(m, r, "stopped");
                 return;
         }
+        if (r->init.fd < 0 || !process_alive(&r->init))
+                manager_take_exit(m, r);
         if (!r->ended && cgroup_gone(profile_cgroup(r->profile))) {
                 manager_end(m, r, "daemon-start");
                 return;

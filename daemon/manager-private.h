@@ -73,6 +73,10 @@ void manager_release_all(struct manager *m, bool record, const char *why);
 bool manager_flush_one(struct manager *m);
 bool manager_flush(struct manager *m);
 
+/* Has the end of the container's first process noted by the tracker, and takes what was noted. */
+void manager_follow_exit(struct manager *m, struct registration *r, pid_t pid);
+void manager_take_exit(struct manager *m, struct registration *r);
+
 /* Wipes what ended groups left, once nothing that is written down names them any more. */
 void manager_clean(struct manager *m);
 

@@ -102,6 +102,7 @@ static int join(struct manager *m, struct registration *r, const struct request 
                 process_done(&r->init);
                 registration_changed(r);
                 r->init = *q->init;
+                manager_follow_exit(m, r, r->init.pid);
                 *q->init = PROCESS_NONE;
         }
         if (added > 0)

@@ -175,6 +175,8 @@ static struct final_report *take_report(const struct registration *r, const char
         f->cgroup_id = r->cgroup_id;
         f->end = (struct report_end){.at_us = r->end_us, .source = r->end_source, .oom_kills = r->oom.kills};
         f->end.exit_code = process_exit_code(&r->init, &f->end.exit_code_reason);
+        if (f->end.exit_code < 0 && r->exit_known)
+                f->end.exit_code = process_code_of(r->exit_status);
         if (!f->object || !f->id || snapshots_copy(&r->snapshots, &f->snapshots) < 0)
                 return NULL;
         error = profile_summary(r->profile, NULL, &f->summary, &sentence);
@@ -240,6 +242,7 @@ void manager_end(struct manager *m, struct registration *r, const char *source) 
 }
 
 void manager_release(struct manager *m, struct registration *r, const char *why) {
+        manager_take_exit(m, r);
         if (!r->ended)
                 mark_ended(m, r, "stopped");
         if (r->reported)
@@ -316,10 +319,25 @@ static void on_look(void *userdata) {
                 manager_refresh(r);
 }
 
+void manager_follow_exit(struct manager *m, struct registration *r, pid_t pid) {
+        if (engine_follow_exit(m->engine, pid, true) >= 0)
+                r->exit_pid = pid;
+}
+
+void manager_take_exit(struct manager *m, struct registration *r) {
+        if (r->exit_pid == 0)
+                return;
+        r->exit_known = engine_exit_of(m->engine, r->exit_pid, &r->exit_status) >= 0;
+        (void)engine_follow_exit(m->engine, r->exit_pid, false);
+        r->exit_pid = 0;
+        registration_changed(r);
+}
+
 static void on_exited(void *userdata) {
         struct registration *r = userdata;
 
         log_debug("The first process of %s has exited.", r->views[0]->id);
+        manager_take_exit(r->owner, r);
         manager_refresh(r);
         manager_save_soon(r->owner);
 }

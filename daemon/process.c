@@ -109,6 +109,10 @@ int process_born(pid_t pid, uint64_t *ret) {
         return 0;
 }
 
+int process_code_of(int status) {
+        return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
 int process_exit_code(const struct process *p, const char **ret_reason) {
         struct pidfd_info_v0 info = {.mask = INFO_EXIT};
 
@@ -128,5 +132,5 @@ int process_exit_code(const struct process *p, const char **ret_reason) {
                 *ret_reason = "The exit code had not been collected by the process's parent.";
                 return -1;
         }
-        return WIFSIGNALED(info.exit_code) ? 128 + WTERMSIG(info.exit_code) : WEXITSTATUS(info.exit_code);
+        return process_code_of(info.exit_code);
 }

@@ -34,6 +34,9 @@ bool process_alive(const struct process *p);
 /* When a process began, in ticks since the boot: with its number the same only for the same process. -ESRCH. */
 int process_born(pid_t pid, uint64_t *ret);
 
+/* A wait(2) status as a shell says it: 128 + signal, or the code. */
+int process_code_of(int status);
+
 /*
  * How it ended, as a shell says it (128 + signal). -1 with *ret_reason (static) set to a sentence when that is not known: the
  * kernel keeps it for pidfds since 6.15, once the parent has collected it.

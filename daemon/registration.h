@@ -33,6 +33,9 @@ struct registration {
         struct profile *profile;
         struct watch *watch;
         struct process init; /* of the container; NONE when it was not named */
+        pid_t exit_pid;      /* whose end the tracker notes for us; 0: nobody's */
+        bool exit_known;     /* and it has come: */
+        int exit_status;     /* as wait(2) tells it */
         uint64_t cgroup_id;
         char *cgroup;   /* escaped path */
         enum mode mode; /* in force now, or when it ended */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* See engine.h: holding together, and pacing sweeps. */
+#include <sys/stat.h>
 #include <time.h>
 
 #include "engine.h"
@@ -84,6 +85,23 @@ void engine_leave(struct engine *e) {
                 return;
         e->tracker->ops->leave(e->tracker);
         segments_leave(e->segments);
+}
+
+#define FIRST_PID_NAMESPACE 0xeffffffcu /* PROC_PID_INIT_INO, include/linux/proc_ns.h */
+
+/* Programs know processes by their numbers in the first pid namespace. */
+static bool sees_pids(void) {
+        struct stat st;
+
+        return stat("/proc/self/ns/pid", &st) == 0 && st.st_ino == FIRST_PID_NAMESPACE;
+}
+
+int engine_follow_exit(struct engine *e, pid_t pid, bool on) {
+        return e->tracker->ops->follow_exit && sees_pids() ? e->tracker->ops->follow_exit(e->tracker, pid, on) : -EOPNOTSUPP;
+}
+
+int engine_exit_of(struct engine *e, pid_t pid, int *ret_status) {
+        return e->tracker->ops->exit_of && sees_pids() ? e->tracker->ops->exit_of(e->tracker, pid, ret_status) : -EOPNOTSUPP;
 }
 
 int engine_cost(struct engine *e, bool on, uint64_t *ret_ns) {

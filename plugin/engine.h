@@ -20,6 +20,10 @@ DEFINE_CLEANUP(struct engine, engine_free)
 /* Profiles that are freed from now on, and the engine itself, leave what they count to the next process, if the tracker can. */
 void engine_leave(struct engine *e);
 
+/* As tracker_ops.follow_exit and exit_of; -EOPNOTSUPP where nobody sees it, and for who is not in the first pid namespace. */
+int engine_follow_exit(struct engine *e, pid_t pid, bool on);
+int engine_exit_of(struct engine *e, pid_t pid, int *ret_status);
+
 /* As tracker_ops.cost; -EOPNOTSUPP where there is nothing to measure. */
 int engine_cost(struct engine *e, bool on, uint64_t *ret_ns);
 

@@ -452,6 +452,32 @@ static int tracker_bpf_cost(struct tracker *base, bool on, uint64_t *ret_ns) {
         return 0;
 }
 
+/* A process that is chosen twice is the same one, or its number is given out again and the former one's end was read. */
+static int tracker_bpf_follow_exit(struct tracker *base, pid_t pid, bool on) {
+        struct tracker_bpf *t = tracker_bpf_of(base);
+        int fd = bpf_map__fd(t->skel->maps.exits);
+        struct mp_exit none = {};
+        u32 key = (u32)pid;
+
+        if (!t->has_stack_areas) /* its program is not loaded */
+                return -ENOTSUP;
+        if (on ? bpf_map_update_elem(fd, &key, &none, BPF_NOEXIST) < 0 : bpf_map_delete_elem(fd, &key) < 0)
+                return errno == EEXIST || errno == ENOENT ? 0 : errno == E2BIG ? -ENOSPC : -errno;
+        __atomic_add_fetch(&t->bss->exits_followed, on ? 1u : -1u, __ATOMIC_SEQ_CST);
+        return 0;
+}
+
+static int tracker_bpf_exit_of(struct tracker *base, pid_t pid, int *ret_status) {
+        const struct tracker_bpf *t = tracker_bpf_of(base);
+        struct mp_exit e;
+        u32 key = (u32)pid;
+
+        if (bpf_map_lookup_elem(bpf_map__fd(t->skel->maps.exits), &key, &e) < 0 || !e.done)
+                return -ENODATA;
+        *ret_status = (int)e.status;
+        return 0;
+}
+
 static uint64_t tracker_bpf_mark(struct tracker *base) {
         const struct tracker_bpf *t = tracker_bpf_of(base);
 
@@ -510,6 +536,8 @@ static const struct tracker_ops tracker_bpf_ops = {
         .disarm = tracker_bpf_disarm,
         .set_wrappers = tracker_bpf_set_wrappers,
         .end = tracker_bpf_end,
+        .follow_exit = tracker_bpf_follow_exit,
+        .exit_of = tracker_bpf_exit_of,
         .mark = tracker_bpf_mark,
         .keep = tracker_bpf_keep,
         .leave = tracker_bpf_leave,

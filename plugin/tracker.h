@@ -248,6 +248,13 @@ struct tracker_ops {
         /* Says that somebody still cares; at least so often as options.lease_us, while there is a group. */
         void (*renew_lease)(struct tracker *t);
 
+        /*
+         * Has the end of a process (number in the first pid namespace) noted, or not any more. exit_of() is its wait(2) status;
+         * -ENODATA: not noted, -ENOSPC: there are too many. NULL: this tracker does not see it.
+         */
+        int (*follow_exit)(struct tracker *t, pid_t pid, bool on);
+        int (*exit_of)(struct tracker *t, pid_t pid, int *ret_status);
+
         /* Forgets a group and its counters; detaches the programs after the last one. */
         void (*end)(struct tracker *t, unsigned group);
 

@@ -87,7 +87,17 @@ struct mem_cgroup {
         struct memcg_vmstats_percpu *vmstats_percpu;
 };
 
+struct signal_struct {
+        struct {
+                int counter;
+        } live; /* threads that have not come to their exit yet */
+        int group_exit_code;
+};
+
 struct task_struct {
+        int tgid, exit_code;
+        struct task_struct *group_leader;
+        struct signal_struct *signal;
         struct css_set *cgroups;
         struct mem_cgroup *active_memcg; /* remote charging: loop devices, io_uring, BPF maps, fsnotify */
         struct obj_cgroup *objcg; /* since 6.7 (commit 7d0715d0d6b2); NULL in the last moments of a task: see is_billed() */

@@ -10,6 +10,7 @@
  *  - A counter has one writing program (a program never nests in itself on a CPU), or is atomic.
  *  - Nothing here allocates: all tables are preallocated.
  */
+#include "exit.bpf.h"
 #include "fold.bpf.h"
 #include "hole.bpf.h"
 #include "lease.bpf.h"
@@ -399,6 +400,7 @@ INLINE int on_new_task(void *ctx, u64 key, bool raw) {
 #define ON_TASK_EXIT(ctx, raw)                              \
         ({                                                  \
                 struct task_struct *_task = (void *)ctx[0]; \
+                note_exit(ctx[0]);                          \
                 task_exits(TASK_KEY(raw, _task));           \
         })
 

@@ -316,6 +316,13 @@ struct mp_sweep {
         __u64 checked, dropped, late;
 };
 
+/* How a process ended, as wait(2) tells it. */
+#define MP_EXITS 4096
+
+struct mp_exit {
+        __u32 status, done;
+};
+
 /*
  * The last step of a fold: counters of `from` are added to `to` and zeroed, those of the slots in `moves` and, if asked, those
  * of the group itself. In one run of a program, because a process can be killed between any two of its instructions.

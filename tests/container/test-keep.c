@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What outlives a process: an engine whose process was killed goes on counting, and the next process has every count. Each test
- * has a mount namespace with a BPF file system of its own, so that nothing is left of it.
+ * What outlives a process: an engine whose process was killed goes on counting, and the next process has every count. Each such
+ * test has a mount namespace with a BPF file system of its own, so that nothing is left of it. And how other processes end.
  */
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -221,6 +222,76 @@ static void test_lease(void **state) {
         group_end(c);
 }
 
+/* ---- how processes end ----------------------------------------------------------------------------------------------------
+ */
+
+static void *leave_alone(void *status) {
+        usleep(100000);
+        exit(*(int *)status);
+}
+
+/* The leader goes first, and its own code is not the group's. */
+static void end_by_a_thread(void) {
+        static int status = 5;
+        pthread_t thread;
+
+        (void)pthread_create(&thread, NULL, leave_alone, &status);
+        pthread_exit(NULL);
+}
+
+static void end_by_code(void) {
+        _exit(7);
+}
+
+static void end_by_signal(void) {
+        (void)raise(SIGTERM);
+}
+
+static void end_well(void) {
+        _exit(0);
+}
+
+/* A process that waits for a byte, and then ends so. */
+static pid_t waiting(int fds[2], void (*end)(void)) {
+        pid_t pid;
+        char c;
+
+        must(pipe(fds) == 0, "pipe");
+        pid = fork();
+        if (pid == 0) {
+                (void)!read(fds[0], &c, 1);
+                end();
+        }
+        return pid;
+}
+
+static void test_exits(void **state) {
+        static void (*const ends[])(void) = {end_by_code, end_by_signal, end_by_a_thread, end_well};
+        struct cgroup *c = group_new("exits");
+        struct tracker *t = tracker_of(NULL);
+        unsigned group = begin(t, c);
+
+        for (size_t i = 0; i < ELEMENTS(ends); i++) {
+                int fds[2], status, told_status = -1;
+                pid_t pid = waiting(fds, ends[i]);
+                int r = t->ops->follow_exit(t, pid, true);
+
+                if (r == -ENOTSUP)
+                        cannot("the kernel's stacks have no areas of their own, so that no program sees exits");
+                assert_int_equal(r, 0);
+                assert_int_equal(t->ops->exit_of(t, pid, &told_status), -ENODATA);
+                assert_int_equal(write(fds[1], "x", 1), 1);
+                assert_int_equal(waitpid(pid, &status, 0), pid);
+                assert_int_equal(t->ops->exit_of(t, pid, &told_status), 0);
+                assert_int_equal(told_status, status & ~0x80); /* whether there was a dump */
+                assert_int_equal(t->ops->follow_exit(t, pid, false), 0);
+                assert_int_equal(t->ops->exit_of(t, pid, &told_status), -ENODATA);
+        }
+        t->ops->end(t, group);
+        tracker_free(t);
+        group_end(c);
+}
+
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_counts_go_on),
@@ -229,6 +300,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test(test_idle_is_not_kept),
                 cmocka_unit_test(test_one_process),
                 cmocka_unit_test(test_lease),
+                cmocka_unit_test(test_exits),
         };
 
         return run_program(tests, ELEMENTS(tests), argc, argv);

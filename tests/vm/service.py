@@ -19,24 +19,13 @@ from client import Client
 from container import need_root
 from group import Group, new_id
 from proc import PATIENCE, eventually, run
+from system import UNIT, command, unit_property
 from tap import Failure, Skip, check, equal, main
 
-UNIT = "memcgprofd.service"
 DROPIN = "/etc/memcgprof/memcgprofd.conf.d/50-test.conf"
 EXPOSURE_MAX = 2.5
 BEGUN, MODE = "0df6a8602cde41078ea4e869a7a5ed35", "1ef54c8b98934aa4bd1b4c9e9c2f2389"
 PIPES = 400
-
-
-def command(*words, seconds=120):
-    done = run(list(words), seconds=seconds)
-    if done.returncode != 0:
-        raise Failure(f"{' '.join(words)}: status {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
-    return done.stdout
-
-
-def unit_property(name):
-    return command("systemctl", "show", "--value", "--property", name, UNIT).strip()
 
 
 def entries(*matches):

@@ -101,8 +101,12 @@ def podman(bus, runtime):
     os.makedirs(f"{root}/bin", exist_ok=True)
     shutil.copy(need("busybox"), f"{root}/bin/sh")
     command("podman", "--runtime", runtime, "run", "--rm", "--network=none", "--annotation", "org.memcgprof.profile=auto",
-            "--rootfs", root, "/bin/sh", "-c", "i=0; while [ $i -lt 300 ]; do i=$((i+1)); : >/tmp$i; done", seconds=240)
+            "--rootfs", root, "/bin/sh", "-c", "i=0; while [ $i -lt 300 ]; do i=$((i+1)); : >/tmp$i; done; exit 0", seconds=240)
     reports_come(before + 1)
+    newest = max((os.path.join(REPORTS, f) for f in os.listdir(REPORTS) if f.endswith(".json")), key=lambda f: os.stat(f).st_mtime_ns)
+    with open(newest, encoding="utf-8") as f:
+        end = json.load(f)["end"]
+    equal((end["exit_code"], end["source"] in ("poststop", "cgroup-removed")), (0, True), f"how it ended, {end}")
 
 
 def cases(tap):
