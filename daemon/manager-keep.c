@@ -21,6 +21,8 @@
 /* What the next daemon would find out by itself, or say a little worse, need not be written down for itself. */
 #define SOON_USEC (UINT64_C(100) * 1000)
 
+#define WHOLE_BYTES_MIN (256u << 10)
+
 static const char *const kinds[] = {"container", "cgroup", "host"};
 static const char *const reasons[] = {"oom", "oom-kill"};
 static const char *const end_sources[] = {"poststop", "cgroup-removed", "stopped", "daemon-start"};
@@ -93,60 +95,93 @@ static json_t *save_registration(const struct registration *r, bool retired) {
                 (int)r->exit_known, r->exit_status);
 }
 
-/* What has not changed is as it was made last: a thousand profiles are a megabyte. */
-static const char *text_of(struct registration *r, bool retired) {
-        _cleanup_(json_decrefp) json_t *state = r->saved ? NULL : save_registration(r, retired);
+/* One line of the file that is being made. */
+struct line {
+        FILE *to;
+        const char *comma;
+        bool whole; /* all there is, and not what has changed */
+        bool ok;
+};
 
-        if (state)
-                r->saved = json_dumps(state, JSON_COMPACT);
-        return r->saved;
+static void append(struct line *l, struct registration *r, bool retired) {
+        _cleanup_(json_decrefp) json_t *state = NULL;
+
+        if (profile_is_record(r->profile) || (r->written && r->saved && !l->whole))
+                return;
+        if (!r->saved) {
+                state = save_registration(r, retired);
+                r->saved = state ? json_dumps(state, JSON_COMPACT) : NULL;
+        }
+        r->written = l->ok = l->ok && r->saved;
+        if (!l->ok)
+                return;
+        fputs(l->comma, l->to);
+        fputs(r->saved, l->to);
+        l->comma = ",";
 }
 
-static bool append(FILE *to, const char **comma, struct registration *r, bool retired) {
-        const char *text;
+void manager_unwrite(struct manager *m, struct registration *r) {
+        uint64_t *grown;
 
-        if (profile_is_record(r->profile))
-                return true;
-        text = text_of(r, retired);
-        if (!text)
-                return false;
-        fputs(*comma, to);
-        fputs(text, to);
-        *comma = ",";
-        return true;
+        if (!r->written)
+                return;
+        r->written = false;
+        grown = reallocarray(m->gone, m->n_gone + 1, sizeof(*grown));
+        if (!grown) {
+                m->whole_bytes = 0; /* then everything is written the next time, and it is not in it */
+                return;
+        }
+        m->gone = grown;
+        m->gone[m->n_gone++] = profile_serial(r->profile);
 }
 
 /* Of those that were retired, whose reports are not on disk yet; their cgroups may be somebody else's by now. */
-static bool append_all(const struct manager *m, FILE *to) {
-        const char *comma = "";
-        bool ok = true;
-
-        for (size_t i = 0; ok && i < m->registry.n; i++)
-                ok = append(to, &comma, m->registry.items[i], false);
-        for (struct registration *r = m->retired; ok && r; r = r->next)
-                if (!r->report && !registry_by_cgroup(&m->registry, r->cgroup_id))
-                        ok = append(to, &comma, r, true);
-        return ok;
+static void append_profiles(struct manager *m, struct line *l) {
+        for (size_t i = 0; i < m->registry.n; i++)
+                append(l, m->registry.items[i], false);
+        for (struct registration *r = m->retired; r; r = r->next)
+                if (r->report || registry_by_cgroup(&m->registry, r->cgroup_id))
+                        manager_unwrite(m, r);
+                else
+                        append(l, r, true);
 }
 
-static int save(const struct manager *m, uint64_t generation) {
+static void append_gone(const struct manager *m, FILE *to) {
+        for (size_t i = 0; i < m->n_gone; i++)
+                fprintf(to, "%s%llu", i > 0 ? "," : "", (unsigned long long)m->gone[i]);
+}
+
+static bool write_line(struct manager *m, uint64_t generation, const char *segments, struct line *l) {
+        fprintf(l->to,
+                "{\"format\":\"" SAVED_FORMAT "\",\"version\":%d,\"tool\":\"" MEMCGPROF_VERSION "\",\"generation\":%llu,",
+                SAVED_VERSION, (unsigned long long)generation);
+        fprintf(l->to, "\"segments\":%s,\"profiles\":[", segments);
+        append_profiles(m, l);
+        fputs("],\"gone\":[", l->to);
+        append_gone(m, l->to);
+        fputs("]}\n", l->to);
+        return fclose(l->to) == 0 && l->ok;
+}
+
+/* Everything, when the file would be more than twice as long as that otherwise; else what has changed. */
+static int save(struct manager *m, uint64_t generation) {
         _cleanup_free_ char *text = NULL, *segments = segments_save(engine_segments(m->engine));
         size_t n = 0;
-        FILE *to = open_memstream(&text, &n);
-        bool ok = segments && to;
+        struct line l = {.to = open_memstream(&text, &n), .comma = "", .ok = segments};
+        int r;
 
-        if (ok) {
-                fprintf(to,
-                        "{\"format\":\"" SAVED_FORMAT "\",\"version\":%d,\"tool\":\"" MEMCGPROF_VERSION
-                        "\",\"generation\":%llu,",
-                        SAVED_VERSION, (unsigned long long)generation);
-                fprintf(to, "\"segments\":%s,\"profiles\":[", segments);
-                ok = append_all(m, to);
-                fputs("]}\n", to);
-        }
-        if (to && fclose(to) != 0)
-                ok = false;
-        return ok ? saved_state_write(m->settings.run_dir, text, n) : -ENOMEM;
+        if (!l.to)
+                return -ENOMEM;
+        l.whole = m->whole_bytes == 0 || m->since_bytes > m->whole_bytes + WHOLE_BYTES_MIN;
+        if (!write_line(m, generation, segments ? segments : "", &l))
+                return -ENOMEM;
+        r = l.whole ? saved_state_write(m->settings.run_dir, text, n) : saved_state_append(m->settings.run_dir, text, n);
+        if (r < 0)
+                return r;
+        m->whole_bytes = l.whole ? n : m->whole_bytes;
+        m->since_bytes = l.whole ? 0 : m->since_bytes + n;
+        m->n_gone = 0;
+        return 0;
 }
 
 void manager_save(struct manager *m) {
@@ -157,6 +192,10 @@ void manager_save(struct manager *m) {
         if (!generation)
                 return;
         r = save(m, generation);
+        if (r < 0 && m->whole_bytes > 0) { /* half a line is no line: everything, in a file of its own */
+                m->whole_bytes = 0;
+                r = save(m, generation);
+        }
         if (r < 0 && !m->save_failed)
                 log_error("Profiles cannot be written down in %s, and would not outlive this daemon: %s.", m->settings.run_dir,
                         strerror(-r));

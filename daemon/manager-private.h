@@ -32,8 +32,11 @@ struct manager {
         unsigned over_budget; /* how often in a row */
 
         sd_event_source *save_source, *lease_source;
-        bool restored;    /* what a former daemon left was taken up, or was nothing: there is something to write down */
-        bool unsaved;     /* and not all is */
+        bool restored; /* what a former daemon left was taken up, or was nothing: there is something to write down */
+        bool unsaved;  /* and not all is */
+        size_t whole_bytes, since_bytes; /* of what is written: the last time everything, and what was added since */
+        uint64_t *gone;                  /* serial numbers of profiles that are written, and are no more */
+        size_t n_gone;
         bool save_failed; /* and that was said */
         bool left;        /* it counts on for the next daemon */
 };
@@ -45,6 +48,9 @@ int manager_prepare_saving(struct manager *m, char **reterr);
 
 /* Looks at what the programs cost, from now on. */
 int manager_prepare_budget(struct manager *m, char **reterr);
+
+/* A registration will not be written any more. */
+void manager_unwrite(struct manager *m, struct registration *r);
 
 /* Writes down what there is, a moment from now: for what nobody was promised. A failure is told once. */
 void manager_save_soon(struct manager *m);

@@ -217,6 +217,7 @@ static int enroll(struct manager *m, struct profile *profile, const struct reque
         error = join(m, r, q, ret, reterr);
         if (error < 0) {
                 registry_remove(&m->registry, r);
+                manager_unwrite(m, r);
                 return error;
         }
         (void)TAKE(r);

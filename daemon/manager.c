@@ -279,6 +279,8 @@ static bool end_retired(struct manager *m, struct registration *list) {
         for (struct registration *r = list; r; r = r->next)
                 if (r->closed_by)
                         queue_report(m, r, r->closed_by);
+        for (struct registration *r = list; r; r = r->next)
+                manager_unwrite(m, r);
         manager_save(m);
         while (list) {
                 struct registration *r = list;
@@ -545,6 +547,7 @@ struct manager *manager_free(struct manager *m) {
         sd_event_source_disable_unref(m->save_source);
         sd_event_source_disable_unref(m->lease_source);
         manager_done_oom(m);
+        free(m->gone);
         sd_event_unref(m->event);
         free(m);
         return NULL;

@@ -54,6 +54,7 @@ struct registration {
         bool reported;          /* the final report was taken */
         const char *closed_by;  /* why it is in no registry any more; NULL: it is, or its report says all already */
         char *report;           /* its path, once written */
+        bool written;           /* what follows, or an older text, stands in the file */
         char *saved;            /* what the next daemon has to know of it, as text; NULL: it has changed since that was made */
         struct registration *next; /* in the manager's list of retired ones */
 

@@ -19,11 +19,7 @@ static int open_directory(const char *path) {
         return fd < 0 ? -errno : fd;
 }
 
-static int write_text(int dirfd, const char *text, size_t n) {
-        _cleanup_close_ int fd = openat(dirfd, TEMPORARY, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-
-        if (fd < 0)
-                return -errno;
+static int write_all(int fd, const char *text, size_t n) {
         while (n > 0) {
                 ssize_t done = write(fd, text, n);
 
@@ -35,6 +31,14 @@ static int write_text(int dirfd, const char *text, size_t n) {
                 }
         }
         return 0;
+}
+
+static int write_text(int dirfd, const char *text, size_t n) {
+        _cleanup_close_ int fd = openat(dirfd, TEMPORARY, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+        if (fd < 0)
+                return -errno;
+        return write_all(fd, text, n);
 }
 
 int saved_state_write(const char *directory, const char *text, size_t n) {
@@ -51,7 +55,16 @@ int saved_state_write(const char *directory, const char *text, size_t n) {
         return r;
 }
 
-int saved_state_parse(const char *text, size_t n, json_t **ret, char **reterr) {
+int saved_state_append(const char *directory, const char *text, size_t n) {
+        _cleanup_free_ char *path = format("%s/" NAME, directory);
+        _cleanup_close_ int fd = path ? open(path, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC) : -1;
+
+        if (!path)
+                return -ENOMEM;
+        return fd < 0 ? -errno : write_all(fd, text, n);
+}
+
+static int parse_line(const char *text, size_t n, json_t **ret, char **reterr) {
         json_error_t error;
         _cleanup_(json_decrefp) json_t *state = json_loadb(text, n, JSON_REJECT_DUPLICATES, &error);
         const char *format_word = json_string_value(json_object_get(state, "format"));
@@ -68,6 +81,69 @@ int saved_state_parse(const char *text, size_t n, json_t **ret, char **reterr) {
                 return fail(reterr, -EBADMSG, "it lacks generation, segments or profiles");
         *ret = TAKE(state);
         return 0;
+}
+
+/* Profiles are told apart by their scopes; one that makes no sense is kept for who says so, by its place. */
+static char *key_of(const json_t *profile, size_t line, size_t i) {
+        const json_t *scope = json_object_get(json_object_get(profile, "profile"), "scope");
+
+        return json_is_integer(scope) ? format("%lld", (long long)json_integer_value(scope)) : format("%zu-%zu", line, i);
+}
+
+static int merge(json_t *profiles, const json_t *state, size_t line) {
+        const json_t *gone = json_object_get(state, "gone"), *serial;
+        json_t *profile;
+        size_t i;
+
+        json_array_foreach(gone, i, serial) {
+                _cleanup_free_ char *key = format("%lld", (long long)json_integer_value(serial));
+
+                if (!key)
+                        return -ENOMEM;
+                (void)json_object_del(profiles, key);
+        }
+        json_array_foreach(json_object_get(state, "profiles"), i, profile) {
+                _cleanup_free_ char *key = key_of(profile, line, i);
+
+                if (!key || json_object_set(profiles, key, profile) < 0)
+                        return -ENOMEM;
+        }
+        return 0;
+}
+
+/* The last line's words with the profiles of all. */
+static int whole(json_t *last, json_t *profiles, json_t **ret) {
+        json_t *list = json_array(), *profile;
+        const char *key;
+        bool ok = list;
+
+        json_object_foreach(profiles, key, profile) ok = ok && json_array_append(list, profile) == 0;
+        if (!ok || json_object_set_new(last, "profiles", list) < 0)
+                return -ENOMEM;
+        (void)json_object_del(last, "gone");
+        *ret = json_incref(last);
+        return 0;
+}
+
+int saved_state_parse(const char *text, size_t n, json_t **ret, char **reterr) {
+        _cleanup_(json_decrefp) json_t *profiles = json_object(), *last = NULL;
+        const char *end = text + n, *newline;
+
+        if (!profiles)
+                return -ENOMEM;
+        for (size_t line = 1; (newline = memchr(text, '\n', (size_t)(end - text))); line++, text = newline + 1) {
+                json_t *state;
+                int r = parse_line(text, (size_t)(newline - text), &state, reterr);
+
+                if (r < 0)
+                        return r;
+                json_decref(last);
+                last = state;
+                r = merge(profiles, state, line);
+                if (r < 0)
+                        return r;
+        }
+        return last ? whole(last, profiles, ret) : fail(reterr, -EBADMSG, "it has no whole line");
 }
 
 int saved_state_read(const char *directory, json_t **ret, char **reterr) {

@@ -249,6 +249,10 @@ static int take_label(const json_t *from, struct profile_label *l) {
 /* ---- profiles -------------------------------------------------------------------------------------------------------------
  */
 
+uint64_t profile_serial(const struct profile *p) {
+        return scope_serial(p->scope);
+}
+
 json_t *profile_save(const struct profile *p) {
         json_t *path = save_bytes(p->cgroup->path), *label = save_label(&p->label);
         _cleanup_free_ char *id = format("%llu", (unsigned long long)p->cgroup->id);

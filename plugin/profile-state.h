@@ -13,6 +13,10 @@
 json_t *save_bytes(const char *bytes);
 int take_bytes(const json_t *from, char **ret);
 
+/* What a profile is known by in what is saved: "scope" of profile_save(). Never 0, and no other one's while the engine lives.
+ */
+uint64_t profile_serial(const struct profile *p);
+
 /* All that a profile knows beside what the tracker counts. NULL on ENOMEM; not for the kernel's own record. */
 json_t *profile_save(const struct profile *p);
 

@@ -179,7 +179,7 @@ def another_version(machine):
         check(not machine.document(path).document["profile"]["from_start"], "it did not count from the start")
         machine.daemon.kill()
         with open(f"{machine.daemon.run_dir}/state", "w", encoding="utf-8") as f:
-            f.write('{"format": "memcgprof.saved", "version": 99}')
+            f.write('{"format": "memcgprof.saved", "version": 99}\n')
         machine.daemon.start()
         check("version 99" in machine.daemon.log_text(), "the journal does not name the version")
         equal(machine.client.paths(), [], "profiles")

@@ -178,8 +178,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         char *sentence = NULL;
         struct restored first;
         size_t n = 0;
-        int r = saved_state_parse((const char *)data, size, &state, &sentence);
+        _cleanup_free_ char *text = fuzz_text(data, size);
+        int r;
 
+        text[size] = '\n'; /* what is not ended does not count */
+        r = saved_state_parse(text, size + 1, &state, &sentence);
         demand((r == 0) == (state != NULL) && (r == 0 || r == -EBADMSG) && (r == 0) == (sentence == NULL));
         free(sentence);
         if (!state)
