@@ -193,7 +193,8 @@ def idle_exit(bus):
     with configured("[Daemon]\nIdleExit=30ms\n"), Client(bus) as client:
         pids = set()
         with Group() as g:
-            for i in range(30):
+            calls = 30 if PATIENCE == 1 else 6  # on an emulated CPU each start takes ten seconds
+            for i in range(calls):
                 if i % 2:
                     client.paths()
                 else:
@@ -202,7 +203,7 @@ def idle_exit(bus):
                     client.stop(path)
                 pids.add(bus.owner())
                 time.sleep(random.uniform(0, 0.1))
-        check(len(pids) > 5, f"it exited only {len(pids)} times in 30 calls")
+        check(len(pids) > calls // 6, f"it exited only {len(pids)} times in {calls} calls")
         equal(unit_property("Result"), "success", "the unit's result")
 
 
