@@ -3,6 +3,7 @@
 #include <getopt.h>
 
 #include "arguments.h"
+#include "log.h"
 #include "text.h"
 
 #define SYSTEM_BUS "unix:path=/run/dbus/system_bus_socket"
@@ -26,7 +27,7 @@ static const struct {
         {"Profiles", "ResidueKeep", "ms"},
 };
 
-enum { OVERRIDE = 256, BUS = OVERRIDE + ARGUMENTS_OVERRIDES, STATE, RUN, PINS, CONFIG_ROOT, SHOW_CONFIG, VERSION };
+enum { OVERRIDE = 256, BUS = OVERRIDE + ARGUMENTS_OVERRIDES, STATE, RUN, PINS, CONFIG_ROOT, SHOW_CONFIG, TARGET, VERSION };
 
 static const struct option options[] = {
         {"bus", required_argument, NULL, BUS},
@@ -35,6 +36,7 @@ static const struct option options[] = {
         {"pins", required_argument, NULL, PINS},
         {"config-root", required_argument, NULL, CONFIG_ROOT},
         {"show-config", no_argument, NULL, SHOW_CONFIG},
+        {"log-target", required_argument, NULL, TARGET},
         {"settle-ms", required_argument, NULL, OVERRIDE},
         {"groups-max", required_argument, NULL, OVERRIDE + 1},
         {"objects-max", required_argument, NULL, OVERRIDE + 2},
@@ -63,6 +65,8 @@ static const char help_text[] = "memcgprofd [OPTIONS]\n"
                                 "                     this directory (default: /)\n"
                                 "  --show-config      Print the configuration that results from all files and\n"
                                 "                     options, and what is wrong in it; start nothing\n"
+                                "  --log-target=WORD  Log to auto, journal, console or null (default: auto, the\n"
+                                "                     journal where there is one)\n"
                                 "  -h --help          Show this help\n"
                                 "  --version          Show the version\n"
                                 "\n"
@@ -124,6 +128,11 @@ int arguments_parse(int argc, char **argv, struct arguments *a) {
                         break;
                 case SHOW_CONFIG:
                         a->show_config = true;
+                        break;
+                case TARGET:
+                        a->log_target = log_target_from_string(optarg);
+                        if (a->log_target < 0)
+                                return usage("--log-target takes auto, journal, console or null.");
                         break;
                 case 'h':
                         (void)fputs(help_text, stdout);

@@ -11,6 +11,7 @@ struct arguments {
         const char *pins;        /* NULL: none */
         const char *config_root; /* the configuration's files are below it; "" for the machine's own */
         bool show_config;
+        int log_target;                             /* enum log_target */
         const char *overrides[ARGUMENTS_OVERRIDES]; /* values of keys, NULL: not given. Checked already */
 };
 

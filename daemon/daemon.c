@@ -252,8 +252,7 @@ int daemon_run(int argc, char **argv, const struct daemon_setup *setup) {
         if (r >= 0)
                 return r;
         log_open("memcgprofd", setup->journal);
-        if (a.show_config)
-                log_set_target(LOG_TARGET_CONSOLE);
+        log_set_target(a.show_config ? LOG_TARGET_CONSOLE : (enum log_target)a.log_target);
         r = arguments_configure(&a, &c, tell_config, NULL);
         if (r >= 0 && a.show_config)
                 return show_config(&c);

@@ -27,6 +27,8 @@ LATE_MS = 5000  # whoever waits for a reader waits for good: this leaves room fo
 class Service(Fake):
     """The daemon with a configuration, and with a journal that is ours to read, or not to read."""
 
+    log_target = "auto"
+
     def __init__(self, bus, text="", journal=True, options=()):
         self.text, self.with_journal, self.journal, self.backlog = text, journal, None, []
         super().__init__(bus, *options)

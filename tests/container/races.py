@@ -661,6 +661,10 @@ except BlockingIOError:
 """
 
 
+class Journaled(Daemon):
+    log_target = "journal"
+
+
 class Journal:
     """Something that reads the journal's socket, in a mount namespace of its own, and can be stopped."""
 
@@ -697,7 +701,7 @@ class Journal:
 def journal_stands_still(tap, usual):
     """The daemon goes on and drops lines; a hook that has something to say is ended by its alarm."""
     with Bus() as bus, Crowd(("/bin/busybox", "true")) as crowd, Journal(crowd.directory) as journal, \
-            Daemon(bus, "--settle-ms=200", wrapper=journal.inside) as daemon:
+            Journaled(bus, "--settle-ms=200", wrapper=journal.inside) as daemon:
         w = World(tap, bus, daemon, usual)
         check("Ready" in eventually(journal.text, 5, "the daemon writes to the journal"), "not the daemon's line")
         journal.freeze()

@@ -191,7 +191,7 @@ static void begin_with_short_lease(struct tracker *t, const struct cgroup *c) {
 static void test_lease(void **state) {
         struct cgroup *c = group_new("lease");
         struct subject s = subject_new(c->path, hold_pipes, hold_sockets);
-        struct tracker_options options = {.pins = pins, .lease_us = 300000};
+        struct tracker_options options = {.pins = pins, .lease_us = 300000}, later = {.pins = pins};
         struct tracker *t;
         struct reading r;
         int64_t calls;
@@ -207,7 +207,7 @@ static void test_lease(void **state) {
         assert_int_equal(waitpid(pid, NULL, 0), pid);
         usleep(600000);
         subject_step(&s);
-        t = tracker_of(&options);
+        t = tracker_of(&later);
         group = keep(t);
         calls = reading_of(t, group).allocated_calls;
         assert_true(calls < N / 10);

@@ -12,6 +12,8 @@ from tap import Failure
 
 
 class Daemon:
+    log_target = "console"  # tests read what it says, and a machine of the rig has a journal
+
     def __init__(self, bus, *options, wrapper=()):
         """options: further arguments; wrapper: a command in front, e.g. ("setpriv", ...)."""
         self.bus, self.options, self.wrapper = bus, list(options), list(wrapper)
@@ -73,7 +75,7 @@ class Daemon:
 
     def arguments(self):
         return [f"--bus={self.bus.address}", f"--state-dir={self.state}", f"--config-root={self.config_root}",
-                f"--run-dir={self.run_dir}", f"--pins={self.pins or 'none'}", *self.options]
+                f"--log-target={self.log_target}", f"--run-dir={self.run_dir}", f"--pins={self.pins or 'none'}", *self.options]
 
     def configure(self, text, path="/etc/memcgprof/memcgprofd.conf"):
         """A configuration file, for the next start."""
