@@ -142,6 +142,8 @@ def main(runtime="runc"):
             demo(stack, stopping, runtime)
             say("tidying up")
     except (Failure, Skip) as e:
+        if stopping.pending:  # it reached what was being started first
+            return 128 + stopping.pending
         print(f"demo: {e}", file=sys.stderr)
         return 1
     say(f"done in {time.monotonic() - begin:.0f} s, nothing is left behind")

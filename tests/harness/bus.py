@@ -67,7 +67,6 @@ class Bus:
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
         self.address = self.process.stdout.readline().strip()
         if not self.address:
-            time.sleep(0.2)  # a signal to the whole group may be on its way to us too, and says more
             with open(f"{directory}/log", encoding="utf-8", errors="backslashreplace") as log:
                 words = log.read()
             self.__exit__()
