@@ -235,7 +235,10 @@ static int on_lease(sd_event_source *s, uint64_t usec, void *userdata) {
 }
 
 static void before_move(void *userdata) {
-        manager_save(userdata);
+        struct manager *m = userdata;
+
+        if (!m->ending)
+                manager_save(m);
 }
 
 int manager_prepare_saving(struct manager *m, char **reterr) {

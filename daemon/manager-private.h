@@ -37,6 +37,7 @@ struct manager {
         size_t whole_bytes, since_bytes; /* of what is written: the last time everything, and what was added since */
         uint64_t *gone;                  /* serial numbers of profiles that are written, and are no more */
         size_t n_gone;
+        bool ending;      /* profiles that are not written any more end: what is written holds meanwhile */
         bool save_failed; /* and that was said */
         bool left;        /* it counts on for the next daemon */
 };

@@ -282,12 +282,14 @@ static bool end_retired(struct manager *m, struct registration *list) {
         for (struct registration *r = list; r; r = r->next)
                 manager_unwrite(m, r);
         manager_save(m);
+        m->ending = true; /* who reads it leaves their parts of segments out, so that what is folded now is the same to both */
         while (list) {
                 struct registration *r = list;
 
                 list = r->next;
                 registration_free(r);
         }
+        m->ending = false;
         manager_save_soon(m); /* others may have been folded */
         return true;
 }

@@ -416,7 +416,7 @@ static void save(struct history *h) {
 static void before_move(void *userdata) {
         struct history *h = userdata;
 
-        if (h->saved)
+        if (h->saved && !h->ending) /* what ends was left out before */
                 save(h);
 }
 
