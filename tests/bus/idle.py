@@ -47,7 +47,8 @@ class Activated(Fake):
         self.notified.close()
         pid = self.bus.owner()
         if pid and pid != os.getpid():
-            os.kill(pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
         eventually(lambda: len(self.words(self.starts)) == len(self.statuses()), 20, "all that were started have ended")
 
     @staticmethod
