@@ -390,6 +390,13 @@ static bool is_root(const struct tracker_bpf *t, unsigned group) {
         return t->bss->root_table[note_of(t, group)->css.id & (MP_CSS_IDS - 1)] == root_entry(t, group);
 }
 
+/* There was no room for what an heir had counted: documents of its group say so from now on. */
+static void lose_sites(struct tracker_bpf *t, unsigned group) {
+        struct mp_group_losses *l = (struct mp_group_losses *)t->tables.group_losses.data + group;
+
+        __atomic_add_fetch(&l->lost[MP_LOSS_SITES_FULL], 1, __ATOMIC_SEQ_CST);
+}
+
 /* An heir that nobody knows of gives everything back. */
 static void give_back(struct tracker_bpf *t, unsigned heir, unsigned to) {
         bool armed = is_root(t, heir);
@@ -404,7 +411,8 @@ static void give_back(struct tracker_bpf *t, unsigned heir, unsigned to) {
                 if (armed)
                         arm(t, to);
         }
-        (void)tracker_bpf_fold(&t->base, heir, to); /* only memory can be short: then what it counted is lost */
+        if (tracker_bpf_fold(&t->base, heir, to) < 0)
+                lose_sites(t, to);
         note_of(t, heir)->state = MP_NOTE_DIRTY;
 }
 

@@ -422,9 +422,13 @@ static bool is_wanted(const struct tracker_bpf *t, const struct hook *hook) {
                (hook->kind != ON_REMOVAL_STATES || t->has_cpu_offsets);
 }
 
+static void close_programs(struct tracker_bpf *t) {
+        memcgprof_bpf__destroy(t->skel);
+        t->skel = NULL;
+}
+
 /* Opens the object with one flavour of each hook switched on. */
 static int open_programs(struct tracker_bpf *t, const struct btf *btf, bool raw, char **reterr) {
-        memcgprof_bpf__destroy(t->skel);
         t->skel = memcgprof_bpf__open();
         if (!t->skel)
                 return libbpf_fail(reterr, -errno, "The BPF programs cannot be opened");
@@ -445,12 +449,13 @@ static int open_programs(struct tracker_bpf *t, const struct btf *btf, bool raw,
  */
 static int try_to_load(struct tracker_bpf *t, const struct btf *btf, char **reterr) {
         for (;;) {
-                int r = open_programs(t, btf, t->options.raw_tp, reterr);
+                int r = t->skel ? 0 : open_programs(t, btf, t->options.raw_tp, reterr);
 
                 if (r >= 0)
                         r = memcgprof_bpf__load(t->skel);
                 if (r >= 0 || r == -EPERM)
                         return r;
+                close_programs(t);
                 if (!t->options.raw_tp) {
                         t->options.raw_tp = true;
                 } else if (t->has_holes) {
@@ -556,6 +561,8 @@ static int find_programs(struct tracker_bpf *t, const struct btf *btf, char **re
         r = open_programs(t, btf, t->options.raw_tp, reterr);
         if (r >= 0)
                 r = tracker_bpf_adopt(t, reterr);
+        if (r == 0 && t->left)
+                close_programs(t); /* its tables may be the former process's */
         if (r <= 0)
                 return r;
         note_found(t, tracker_bpf_find_program);

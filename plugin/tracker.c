@@ -107,7 +107,7 @@ void tracker_memory(const struct tracker_options *o, unsigned cpus, struct track
         m.total = (o->no_tags ? 0 : power_of_two(o->tags ?: TAGS_DEFAULT) * sizeof(struct mp_alloc_tag)) +
                   (m.groups + 1) * m.per_group + m.sites * m.per_site + m.objects / MP_WAYS * sizeof(struct mp_set) +
                   stacks * sizeof(struct mp_stack) + spill * 64 /* a hash element with its key, value and links */ +
-                  2 * MP_CSS_IDS * sizeof(u64) + MP_CPUS * sizeof(struct mp_cpu);
+                  MP_EXITS * 64 + 2 * MP_CSS_IDS * sizeof(u64) + MP_CPUS * sizeof(struct mp_cpu);
         *ret = m;
 }
 
